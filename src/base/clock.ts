@@ -1,0 +1,40 @@
+/**
+ * Time, behind an interface so that tests and simulations own it.
+ * @module
+ */
+import { setImmediate } from "node:timers";
+
+/** Where the program gets its time from. */
+export interface Clock {
+  /** Wall clock, milliseconds since 1970. For people and for retention, never for order. */
+  nowMs(): number;
+  /** Monotonic milliseconds with fractions. */
+  monotonicMs(): number;
+  /** Resolves after `ms`, or at once (without throwing) when `signal` aborts. */
+  sleep(ms: number, signal?: AbortSignal): Promise<void>;
+}
+
+/** The machine's clock. */
+export const systemClock: Clock = {
+  nowMs: () => Date.now(),
+  monotonicMs: () => performance.now(),
+  sleep(ms, signal) {
+    return new Promise((resolve) => {
+      if (signal?.aborted) return resolve();
+      const stop = () => {
+        clearTimeout(timer);
+        resolve();
+      };
+      const timer = setTimeout(() => {
+        signal?.removeEventListener("abort", stop);
+        resolve();
+      }, ms);
+      signal?.addEventListener("abort", stop, { once: true });
+    });
+  },
+};
+
+/** Lets pending events, timers and I/O of this thread run once. */
+export function yieldToEvents(): Promise<void> {
+  return new Promise((resolve) => setImmediate(resolve));
+}

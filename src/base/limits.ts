@@ -1,0 +1,101 @@
+/**
+ * Every bound of the program, with its unit and with what happens when it is met. The relations that must hold
+ * between them are asserted at the end.
+ * @module
+ */
+import { assert } from "./errors.ts";
+
+const KiB = 1024;
+const MiB = MiB;
+
+export const limits = {
+  // ——— Wire (docs/WIRE.md) ———
+
+  /** Bytes of one frame's body, before encryption. A longer frame closes the session. */
+  frameBodySizeMax: MiB,
+  /** Bytes of one message. A body that would decompress beyond it closes the session. */
+  messageSizeMax: MiB,
+  /** File bytes in one op. Larger files travel in several. */
+  opDataSizeMax: 512 * KiB,
+  /** Small ops are gathered up to this many bytes into one message. */
+  opsMessageSizeTarget: 256 * KiB,
+  /** Bytes of a path on the wire. A longer one is a problem of that file. */
+  pathSizeMax: 65_535,
+  /** Frames under one key; then both sides rekey (Noise §11.3). */
+  rekeyAfterFrames: 65_536,
+  /** A handshake not finished by then is dropped. */
+  handshakeMs: 10_000,
+  /** Connections that have not finished their handshake; more are closed at once. */
+  handshakesMax: 64,
+  /** Silence on a session after which a ping is sent. */
+  pingAfterMs: 5_000,
+  /** Silence on a session after which the peer counts as dead. */
+  deadAfterMs: 20_000,
+  /** First and longest pause between two tries to connect; each is multiplied by 0.5…1.5. */
+  reconnectMinMs: 100,
+  reconnectMaxMs: 10_000,
+
+  // ——— Source ———
+
+  /** Bytes of ops sent and not yet acked. Beyond it the lane waits: *catching-up*. */
+  windowBytes: 16 * MiB,
+  /** Ops sent and not yet acked. Beyond it the lane waits: *catching-up*. */
+  windowOps: 16_384,
+  /** Bytes of mirror ops in the window, so that live ops never queue behind a whole window of them. */
+  mirrorWindowBytes: 8 * MiB,
+  /** Dirty paths of one lane. Beyond it they are forgotten and the whole tree is scanned instead. */
+  dirtyPathsMax: 200_000,
+  /** Paths that one batch of detection takes. */
+  detectBatchPaths: 2_048,
+  /** Milliseconds that detection or a scan may hold the event loop before it yields. */
+  sliceMs: 4,
+  /** Files of this size or more get block signatures; smaller ones are sent whole. */
+  signatureFileSizeMin: 256 * KiB,
+  /** Block size of fast mirror, unless the user chooses another. Coarse blocks are 16 of them. */
+  blockSize: 4 * KiB,
+  coarseBlockFactor: 16,
+  /** Block sizes that a user may choose. */
+  blockSizeMin: 512,
+  blockSizeMax: 64 * KiB,
+  /** Smallest file that is compared by signatures, unless the user chooses another size. */
+  fastMirrorSizeMin: 64 * KiB,
+  /** Files of this size or more are patched in place if their patch is small enough (docs/DISK.md, "patch"). */
+  patchFileSizeMin: MiB,
+  /** Bytes of one in-place patch. A larger change is staged as a whole new version. */
+  patchSizeMax: 64 * MiB,
+  /** File bytes that one signature request covers, so that no request holds up live ops. */
+  signatureRangeSize: 16 * MiB,
+  /** Passes over a file that keeps changing; then what was read is sent, and the file is looked at again. */
+  readPassesMax: 3,
+  /** A file changed less than this ago is looked at again when it has come to rest. */
+  restMs: 2_000,
+  /** Large files in transfer at the same time. */
+  transfersMax: 2,
+  /** Problems kept for `status`; further ones are counted only. */
+  problemsMax: 1_000,
+  /** Pause between two background verification scans. */
+  verifyEveryMs: 10 * 60_000,
+
+  // ——— Target ———
+
+  /** Ops and bytes made durable together. */
+  groupOps: 4_096,
+  groupBytes: 8 * MiB,
+  /** Staged files synced one by one; for more of them the whole file system is synced. */
+  syncOneByOneMax: 8,
+  /** Pause before a full disk is tried again. */
+  blockedRetryMs: 1_000,
+  /** Touched paths kept for a source that has not yet saved its index; beyond it the source compares everything. */
+  touchedPathsMax: 500_000,
+
+  // ——— Control ———
+
+  /** Bytes of one control request. A longer one is refused. */
+  controlRequestSizeMax: MiB,
+} as const;
+
+assert(limits.opDataSizeMax + 2 * limits.pathSizeMax < limits.messageSizeMax, "one op fits one message");
+assert(limits.messageSizeMax <= limits.frameBodySizeMax, "one message fits one frame");
+assert(limits.mirrorWindowBytes < limits.windowBytes, "live ops find room beside mirror ops");
+assert(limits.groupBytes <= limits.windowBytes, "a group can be filled from one window");
+assert(limits.pingAfterMs * 2 < limits.deadAfterMs, "a dead peer had its chance to answer");

@@ -1,0 +1,119 @@
+/**
+ * Names and paths. On disk and on the wire a path is raw bytes; in memory it is a string in which a byte that is
+ * not valid UTF-8 stands as a lone surrogate U+DC80…U+DCFF (as Python's `surrogateescape` does). The mapping loses
+ * nothing in either direction, so a path can be a Map key, be matched by a rule, and be printed.
+ *
+ * Paths inside a set or replica are relative to its root, without leading or trailing slash; the root is `""`.
+ * @module
+ */
+import { concatBytes, utf8 } from "./bytes.ts";
+import { ProtocolError } from "./errors.ts";
+
+const strictDecoder = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
+
+/** Decodes a name or path; see the module's text for bytes that are not UTF-8. */
+export function pathFromBytes(bytes: Uint8Array): string {
+  try {
+    return strictDecoder.decode(bytes);
+  } catch {
+    return decodeEscaping(bytes);
+  }
+}
+
+/** Encodes a path as raw bytes, exactly those that {@linkcode pathFromBytes} was given. */
+export function pathToBytes(path: string): Uint8Array<ArrayBuffer> {
+  if (path.isWellFormed()) return utf8(path);
+  const parts: Uint8Array[] = [];
+  let plain = "";
+  for (const symbol of path) {
+    const code = symbol.codePointAt(0)!;
+    if (code >= 0xdc80 && code <= 0xdcff) {
+      parts.push(utf8(plain), Uint8Array.of(code - 0xdc00));
+      plain = "";
+    } else {
+      plain += symbol;
+    }
+  }
+  parts.push(utf8(plain));
+  return concatBytes(...parts);
+}
+
+/** Joins a directory's path and a name below it. */
+export function joinPath(directory: string, name: string): string {
+  return directory === "" ? name : `${directory}/${name}`;
+}
+
+/** The directory that holds `path`; `""` for what lies in the root. */
+export function parentPath(path: string): string {
+  const slash = path.lastIndexOf("/");
+  return slash < 0 ? "" : path.slice(0, slash);
+}
+
+/** The last part of a path. */
+export function baseName(path: string): string {
+  return path.slice(path.lastIndexOf("/") + 1);
+}
+
+/** Whether `path` is `directory` itself or lies below it. */
+export function isWithin(path: string, directory: string): boolean {
+  return directory === "" || path === directory ||
+    (path.startsWith(directory) && path[directory.length] === "/");
+}
+
+/** `path` moved along when directory `from` was renamed to `to`; `path` must lie within `from`. */
+export function movePath(path: string, from: string, to: string): string {
+  return to + path.slice(from.length);
+}
+
+/**
+ * Refuses a relative path that could name something outside its root: absolute, with an empty, `.` or `..` part, or
+ * with a NUL.
+ *
+ * @throws {ProtocolError} If the path is such a one. The root (`""`) is allowed.
+ */
+export function checkRelativePath(path: string): void {
+  if (path === "") return;
+  if (path.includes("\0")) throw new ProtocolError(`Cannot use path ${quote(path)}: it holds a NUL`);
+  for (const part of path.split("/")) {
+    if (part === "" || part === "." || part === "..") {
+      throw new ProtocolError(`Cannot use path ${quote(path)}: it leaves its root`);
+    }
+  }
+}
+
+/** A path for people: quoted, control characters and stray bytes escaped. */
+export function quote(path: string): string {
+  let shown = "";
+  for (const symbol of path) {
+    const code = symbol.codePointAt(0)!;
+    if (code >= 0xdc80 && code <= 0xdcff) shown += `\\x${(code - 0xdc00).toString(16)}`;
+    else if (code < 0x20 || code === 0x7f || symbol === '"') shown += JSON.stringify(symbol).slice(1, -1);
+    else shown += symbol;
+  }
+  return `"${shown}"`;
+}
+
+function decodeEscaping(bytes: Uint8Array): string {
+  let decoded = "";
+  let at = 0;
+  while (at < bytes.length) {
+    const size = sequenceSize(bytes, at);
+    if (size === 0) decoded += String.fromCharCode(0xdc00 + bytes[at++]);
+    else decoded += strictDecoder.decode(bytes.subarray(at, at += size));
+  }
+  return decoded;
+}
+
+/** Size of the valid UTF-8 sequence at `at`, or 0 if there is none. */
+function sequenceSize(bytes: Uint8Array, at: number): number {
+  const first = bytes[at];
+  if (first < 0x80) return 1;
+  const size = first >= 0xf0 ? 4 : first >= 0xe0 ? 3 : first >= 0xc2 ? 2 : 0;
+  if (size === 0 || at + size > bytes.length) return 0;
+  try {
+    strictDecoder.decode(bytes.subarray(at, at + size));
+    return size;
+  } catch {
+    return 0;
+  }
+}

@@ -1,0 +1,55 @@
+/**
+ * Learns of changes in a directory tree. Events are hints: "look at this path". What happened is told by the disk,
+ * never by the kind of an event (DESIGN §3, invariant 4).
+ * @module
+ */
+
+/** Interceptors that hear of a change afterwards. */
+export type WatchingInterceptorName = "watchfs" | "inotify";
+
+/** A hint from an interceptor. Paths are relative to the root. */
+export type Hint =
+  /** Look at this path. */
+  | { kind: "look"; path: string }
+  /** Look at this path and at everything below it: a directory appeared or its watch may have missed something. */
+  | { kind: "look-below"; path: string; reason: string }
+  /** `from` became `to`, as one rename inside the tree. Paths below moved along. */
+  | { kind: "moved"; from: string; to: string; directory: boolean }
+  /** The root itself was removed, renamed or unmounted. Nothing more is heard until it is back. */
+  | { kind: "root-gone"; reason: string };
+
+/** Numbers for `status`. */
+export interface InterceptorStats {
+  /** Events heard. */
+  events: number;
+  /** Times that events were lost and said so (kernel queue full); each was answered by `look-below ""`. */
+  overflows: number;
+  /** Directories that cannot be watched (watch limit, no permission); they are found by the verification scan. */
+  unwatched: number;
+}
+
+/** A running interceptor. */
+export interface Interceptor {
+  readonly name: WatchingInterceptorName;
+  /** Whether a change can pass unheard without being reported (`watchfs`): `flush` then scans. */
+  readonly lossy: boolean;
+  readonly stats: Readonly<InterceptorStats>;
+  /**
+   * Watches the whole tree. When it resolves, every later change is heard. Scan after this, never before (invariant 5).
+   *
+   * @throws {SystemError} If the root cannot be watched at all.
+   */
+  start(): Promise<void>;
+  /** Stops and frees everything. No hint is given afterwards. */
+  stop(): Promise<void>;
+}
+
+/** What an interceptor needs. */
+export interface InterceptorOptions {
+  /** Absolute path of the root, an existing directory. */
+  root: string;
+  /** Takes hints, in the order they were heard, a batch at a time. Called on the thread that started it. */
+  onHints: (hints: Hint[]) => void;
+  /** Whether the tree below a relative directory path is outside the set and need not be watched. */
+  isExcluded?: (path: string) => boolean;
+}

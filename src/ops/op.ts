@@ -1,0 +1,260 @@
+/**
+ * Ops: replicated changes, with all parameters. The encoding is the same on the wire and at rest.
+ *
+ * ```
+ *  0      1      2              6
+ * ┌──────┬──────┬──────────────┬──────────────────────────────┬───────────────┐
+ * │ kind │ zero │ body size u32│ fields of the kind, in order │ optional …    │
+ * └──────┴──────┴──────────────┴──────────────────────────────┴───────────────┘
+ * path        u16 size, raw bytes
+ * attributes  u16 presence bits, then each present field in order of its bit:
+ *             1 mode u16 · 2 uid u32 · 4 gid u32 · 8 mtime i64 ns        (16… are free)
+ * data        u32 size, bytes
+ * optional    tag u8, u32 size, bytes; a reader skips tags that it does not know (tags below 128) or
+ *             ends the session (128 and above)
+ * ```
+ *
+ * The table of fields is in docs/WIRE.md §5.
+ * @module
+ */
+import { ByteReader, ByteWriter } from "../base/bytes.ts";
+import { ProtocolError } from "../base/errors.ts";
+import { checkRelativePath, pathFromBytes, pathToBytes } from "../base/path.ts";
+import type { AttributeChange } from "../sys/file_system.ts";
+
+/** What a transfer starts from, and how it becomes the live file. */
+export type TransferBase =
+  /** Nothing: blocks make the whole file, which then takes the name by rename. */
+  | "empty"
+  /** A copy of the live file: blocks replace parts of it, then it takes the name by rename. */
+  | "copy"
+  /** The live file itself: blocks are journaled, then written in place (docs/DISK.md §4). */
+  | "patch";
+
+/** One replicated change. Paths are relative to the replica's root. */
+export type Op =
+  /** A whole small file. */
+  | { kind: "file"; path: string; attributes: AttributeChange; data: Uint8Array }
+  /** Begins the next version of a large file. `transfer` names it until `close` or `abandon`. */
+  | { kind: "open"; transfer: number; path: string; base: TransferBase }
+  /** Bytes of an open transfer. */
+  | { kind: "block"; transfer: number; offset: number; data: Uint8Array }
+  /** Ends a transfer: cuts or extends to `size`, sets attributes, makes it live. */
+  | { kind: "close"; transfer: number; path: string; size: number; attributes: AttributeChange }
+  /** Throws an open transfer away. */
+  | { kind: "abandon"; transfer: number }
+  | { kind: "mkdir"; path: string; attributes: AttributeChange }
+  | { kind: "symlink"; path: string; target: string; attributes: AttributeChange }
+  /** Moves an entry with everything below it. `exchange` swaps the two. */
+  | { kind: "rename"; path: string; to: string; exchange: boolean }
+  /** Removes anything but a directory. */
+  | { kind: "unlink"; path: string }
+  /** Removes a directory that must be empty. */
+  | { kind: "rmdir"; path: string }
+  | { kind: "attributes"; path: string; attributes: AttributeChange };
+
+/** Name of a kind of op. */
+export type OpKind = Op["kind"];
+
+/** Bytes before an op's body. */
+export const OP_HEADER_SIZE = 6;
+
+const kindCodes: Record<OpKind, number> = {
+  file: 1,
+  open: 2,
+  block: 3,
+  close: 4,
+  abandon: 5,
+  mkdir: 6,
+  symlink: 7,
+  rename: 8,
+  unlink: 9,
+  rmdir: 10,
+  attributes: 11,
+};
+const kindNames = new Map(Object.entries(kindCodes).map(([name, code]) => [code, name as OpKind]));
+
+const baseCodes: Record<TransferBase, number> = { empty: 0, copy: 1, patch: 2 };
+const baseNames: TransferBase[] = ["empty", "copy", "patch"];
+
+/** Tags below this one may be skipped by a reader that does not know them. */
+const REQUIRED_TAG_MIN = 128;
+
+/** All kinds, for tables that must name each. */
+export const opKinds = Object.keys(kindCodes) as OpKind[];
+
+/** Paths that an op changes: none, one or (for a rename) two. */
+export function opPaths(op: Op): string[] {
+  if (op.kind === "rename") return [op.path, op.to];
+  return "path" in op ? [op.path] : [];
+}
+
+/** Appends an op's encoding. `data` is copied into the writer. */
+export function encodeOp(op: Op, writer: ByteWriter): void {
+  writer.u8(kindCodes[op.kind]).u8(0);
+  const sizeAt = writer.size;
+  writer.u32(0);
+  const bodyAt = writer.size;
+  encodeFields(op, writer);
+  writer.patchU32(sizeAt, writer.size - bodyAt);
+}
+
+/**
+ * Decodes one op and moves the reader behind it. `data` is a view of the reader's bytes.
+ *
+ * @throws {ProtocolError} If the bytes are not an op, a path leaves its root, or a required field is unknown.
+ */
+export function decodeOp(reader: ByteReader): Op {
+  const code = reader.u8();
+  reader.u8();
+  const body = new ByteReader(reader.raw(reader.u32()));
+  const kind = kindNames.get(code);
+  if (kind === undefined) throw new ProtocolError(`Cannot decode op: kind ${code} is unknown`);
+  const op = decodeFields(kind, body);
+  skipOptionalFields(body);
+  return op;
+}
+
+function encodeFields(op: Op, writer: ByteWriter): void {
+  switch (op.kind) {
+    case "file":
+      encodePath(op.path, writer);
+      encodeAttributes(op.attributes, writer);
+      writer.bytes32(op.data);
+      break;
+    case "open":
+      writer.u32(op.transfer).u8(baseCodes[op.base]);
+      encodePath(op.path, writer);
+      break;
+    case "block":
+      writer.u32(op.transfer).u53(op.offset).bytes32(op.data);
+      break;
+    case "close":
+      writer.u32(op.transfer).u53(op.size);
+      encodePath(op.path, writer);
+      encodeAttributes(op.attributes, writer);
+      break;
+    case "abandon":
+      writer.u32(op.transfer);
+      break;
+    case "mkdir":
+    case "attributes":
+      encodePath(op.path, writer);
+      encodeAttributes(op.attributes, writer);
+      break;
+    case "symlink":
+      encodePath(op.path, writer);
+      encodePath(op.target, writer);
+      encodeAttributes(op.attributes, writer);
+      break;
+    case "rename":
+      writer.u8(op.exchange ? 1 : 0);
+      encodePath(op.path, writer);
+      encodePath(op.to, writer);
+      break;
+    case "unlink":
+    case "rmdir":
+      encodePath(op.path, writer);
+      break;
+  }
+}
+
+function decodeFields(kind: OpKind, reader: ByteReader): Op {
+  switch (kind) {
+    case "file": {
+      const path = decodeEntryPath(reader);
+      return { kind, path, attributes: decodeAttributes(reader), data: reader.bytes32() };
+    }
+    case "open": {
+      const transfer = reader.u32();
+      const base = baseNames[reader.u8()];
+      if (base === undefined) throw new ProtocolError("Cannot decode op: the base of a transfer is unknown");
+      return { kind, transfer, base, path: decodeEntryPath(reader) };
+    }
+    case "block":
+      return { kind, transfer: reader.u32(), offset: reader.u53(), data: reader.bytes32() };
+    case "close": {
+      const transfer = reader.u32();
+      const size = reader.u53();
+      const path = decodeEntryPath(reader);
+      return { kind, transfer, size, path, attributes: decodeAttributes(reader) };
+    }
+    case "abandon":
+      return { kind, transfer: reader.u32() };
+    case "mkdir":
+    case "attributes": {
+      // The root's own attributes are replicated too: its path is "".
+      const path = kind === "mkdir" ? decodeEntryPath(reader) : decodePath(reader);
+      return { kind, path, attributes: decodeAttributes(reader) };
+    }
+    case "symlink": {
+      const path = decodeEntryPath(reader);
+      const target = pathFromBytes(reader.bytes16());
+      return { kind, path, target, attributes: decodeAttributes(reader) };
+    }
+    case "rename": {
+      const exchange = reader.u8() !== 0;
+      return { kind, exchange, path: decodeEntryPath(reader), to: decodeEntryPath(reader) };
+    }
+    case "unlink":
+    case "rmdir":
+      return { kind, path: decodeEntryPath(reader) };
+  }
+}
+
+/** Appends a path as the module's drawing says. */
+export function encodePath(path: string, writer: ByteWriter): void {
+  writer.bytes16(pathToBytes(path));
+}
+
+/**
+ * Reads a path; the root is `""`.
+ *
+ * @throws {ProtocolError} If it leaves its root.
+ */
+export function decodePath(reader: ByteReader): string {
+  const path = pathFromBytes(reader.bytes16());
+  checkRelativePath(path);
+  return path;
+}
+
+function decodeEntryPath(reader: ByteReader): string {
+  const path = decodePath(reader);
+  if (path === "") throw new ProtocolError("Cannot decode op: it names the root itself");
+  return path;
+}
+
+/** Appends attributes as the module's drawing says. */
+export function encodeAttributes(change: AttributeChange, writer: ByteWriter): void {
+  const { mode, uid, gid, mtimeNs } = change;
+  writer.u16(
+    (mode === undefined ? 0 : 1) | (uid === undefined ? 0 : 2) | (gid === undefined ? 0 : 4) |
+      (mtimeNs === undefined ? 0 : 8),
+  );
+  if (mode !== undefined) writer.u16(mode);
+  if (uid !== undefined) writer.u32(uid);
+  if (gid !== undefined) writer.u32(gid);
+  if (mtimeNs !== undefined) writer.i64(mtimeNs);
+}
+
+/** Reads attributes. @throws {ProtocolError} If an unknown one is present. */
+export function decodeAttributes(reader: ByteReader): AttributeChange {
+  const present = reader.u16();
+  if (present > 15) throw new ProtocolError("Cannot decode op: an attribute is unknown");
+  const change: AttributeChange = {};
+  if (present & 1) change.mode = reader.u16() & 0o7777;
+  if (present & 2) change.uid = reader.u32();
+  if (present & 4) change.gid = reader.u32();
+  if (present & 8) change.mtimeNs = reader.i64();
+  return change;
+}
+
+function skipOptionalFields(reader: ByteReader): void {
+  while (reader.left > 0) {
+    const tag = reader.u8();
+    reader.bytes32();
+    if (tag >= REQUIRED_TAG_MIN) {
+      throw new ProtocolError(`Cannot decode op: required field ${tag} is unknown`);
+    }
+  }
+}

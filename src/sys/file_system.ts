@@ -1,0 +1,155 @@
+/**
+ * The one interface to files. `linux.ts` implements it by FFI (raw-byte names, nanoseconds, confinement by the
+ * kernel), `portable.ts` by Deno's own calls; one contract suite runs over both.
+ *
+ * All calls are synchronous: in a Worker, or in short slices on the event loop, they are several times faster than
+ * promises. All paths are relative to the root of a {@linkcode Tree} (see `base/path.ts`); a Tree never follows a
+ * symbolic link, `..` or absolute path out of its root, and with `confined` no mount either.
+ *
+ * Every failure is a {@linkcode SystemError} with the errno's name in `code`, save where `undefined` is said.
+ * @module
+ */
+
+/** What a directory entry is. */
+export type Kind = "file" | "directory" | "symlink" | "fifo" | "socket" | "block" | "character";
+
+/** Attributes of an entry, as `lstat(2)` tells them. */
+export interface Stat {
+  kind: Kind;
+  /** Permission bits with suid, sgid and sticky: `0o7777`. */
+  mode: number;
+  uid: number;
+  gid: number;
+  /** Bytes. */
+  size: number;
+  /** Nanoseconds since 1970. */
+  mtimeNs: bigint;
+  /** Nanoseconds since 1970; 0 where the system has no change time. */
+  ctimeNs: bigint;
+  /** Identity of the file system within this machine. */
+  dev: number;
+  /** Identity of the file within its file system; 0 where the system has none. */
+  ino: bigint;
+  linkCount: number;
+}
+
+/** Attributes to set. What is left out stays as it is. */
+export interface AttributeChange {
+  mode?: number;
+  uid?: number;
+  gid?: number;
+  /** Nanoseconds since 1970. Access time is left alone. */
+  mtimeNs?: bigint;
+}
+
+/** A name in a directory. */
+export interface DirectoryEntry {
+  name: string;
+  /** `undefined` where the file system does not say; then `stat` does. */
+  kind: Kind | undefined;
+}
+
+/** What this implementation, this user and this system can do. */
+export interface FileSystemAbilities {
+  /** Names are raw bytes; otherwise a name that is not Unicode is refused with `EILSEQ`. */
+  rawNames: boolean;
+  /** Times have nanoseconds; otherwise milliseconds. */
+  nanoseconds: boolean;
+  /** uid and gid can be set to any number. */
+  ownership: boolean;
+  /** Permission bits exist. */
+  modes: boolean;
+  /** `rename` with `exchange` works. */
+  exchange: boolean;
+  /** Paths are confined by the kernel even while others swap directories (`openat2`). */
+  confined: boolean;
+}
+
+/** How {@linkcode Tree.open} opens a file. */
+export interface OpenOptions {
+  /** `read` an existing file, `write` an existing one, or `create` a new one (fails with `EEXIST`). */
+  access: "read" | "write" | "create";
+  /** Permission bits of a created file. @default {0o600} */
+  mode?: number;
+}
+
+/** An open regular file. */
+export interface OpenFile extends Disposable {
+  stat(): Stat;
+  /** Reads up to `buffer.length` bytes at `offset`; fewer only at the end of the file. */
+  read(buffer: Uint8Array<ArrayBuffer>, offset: number): number;
+  /** Writes all bytes at `offset`. */
+  write(bytes: Uint8Array, offset: number): void;
+  /** Cuts or extends (with zeros) to `size` bytes. */
+  truncate(size: number): void;
+  setAttributes(change: AttributeChange): void;
+  /** Contents and size survive power loss afterwards. */
+  sync(): void;
+  /** Copies the contents of `from` (whole) into this empty file, by reflink or inside the kernel where it can. */
+  copyFrom(from: OpenFile): void;
+  close(): void;
+}
+
+/** How {@linkcode Tree.rename} treats an existing target name. */
+export interface RenameOptions {
+  /** Swap the two entries; both must exist. @default {false} */
+  exchange?: boolean;
+}
+
+/** A directory tree, held by its root. */
+export interface Tree extends Disposable {
+  /** Absolute path of the root, for messages. */
+  readonly rootPath: string;
+  /** Attributes of an entry; the root is `""`. `undefined` if there is no such entry (`ENOENT`, `ENOTDIR`). */
+  stat(path: string): Stat | undefined;
+  /** Names in a directory, in no order, without `.` and `..`. */
+  list(path: string): DirectoryEntry[];
+  /**
+   * Calls `visit` for each entry of a directory with its attributes: one open directory, one `statx` relative to it
+   * an entry. Entries that vanish meanwhile are left out. `stat` is the same object in each call: copy what you keep.
+   * An entry whose attributes cannot be read has `stat` undefined.
+   */
+  scan(path: string, visit: (name: string, stat: Readonly<Stat> | undefined) => void): void;
+  /** Opens a regular file. Never blocks on a FIFO or device: those fail with `EINVAL`; a symlink fails with `ELOOP`. */
+  open(path: string, options: OpenOptions): OpenFile;
+  /** Target of a symbolic link, raw bytes as in a path. */
+  readLink(path: string): string;
+  makeDirectory(path: string, mode: number): void;
+  makeSymlink(path: string, target: string): void;
+  /** Removes anything but a directory. */
+  unlink(path: string): void;
+  /** Removes an empty directory. */
+  removeDirectory(path: string): void;
+  /** Renames within this tree or into another one on the same file system (`EXDEV` otherwise). */
+  rename(from: string, to: string, options?: RenameOptions & { into?: Tree }): void;
+  /** Sets attributes of an entry without following a symbolic link. */
+  setAttributes(path: string, change: AttributeChange): void;
+  /** Names in this directory survive power loss afterwards. */
+  syncDirectory(path: string): void;
+  /** Everything written to the tree's file system survives power loss afterwards (`syncfs`). */
+  syncAll(): void;
+  /** Bytes free for this user, and in total. */
+  space(): { freeBytes: number; totalBytes: number };
+  /** Forgets directories it keeps open for speed. Call where others may have moved them. */
+  forgetDirectories(): void;
+  /** A tree rooted at a directory of this one, confined in the same way. */
+  subtree(path: string): Tree;
+  close(): void;
+}
+
+/** A way to reach files. */
+export interface FileSystem {
+  readonly name: "linux" | "portable";
+  readonly abilities: Readonly<FileSystemAbilities>;
+  /**
+   * Opens a directory as a tree. The path itself may lead through symbolic links.
+   *
+   * @param options.confined Mounts below the root are refused too (`EXDEV`). @default {false}
+   */
+  openTree(rootPath: string, options?: { confined?: boolean }): Tree;
+}
+
+/** Whether two entries have the same identity on this machine. Without inode numbers nothing has. */
+export function sameFile(a: Pick<Stat, "dev" | "ino">, b: Pick<Stat, "dev" | "ino">): boolean {
+  return a.ino !== 0n && a.ino === b.ino && a.dev === b.dev;
+}
