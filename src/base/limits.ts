@@ -6,7 +6,7 @@
 import { assert } from "./errors.ts";
 
 const KiB = 1024;
-const MiB = MiB;
+const MiB = 1024 * KiB;
 
 export const limits = {
   // ——— Wire (docs/WIRE.md) ———
