@@ -249,7 +249,8 @@ export function decodeAttributes(reader: ByteReader): AttributeChange {
   return change;
 }
 
-function skipOptionalFields(reader: ByteReader): void {
+/** Skips the optional fields at an encoding's end. @throws {ProtocolError} If one is required and unknown. */
+export function skipOptionalFields(reader: ByteReader): void {
   while (reader.left > 0) {
     const tag = reader.u8();
     reader.bytes32();

@@ -1,0 +1,351 @@
+/**
+ * Messages: what a session carries. The *sender* has the tree that is copied from (a source, or the target of a
+ * restore), the *receiver* the tree that is made equal.
+ *
+ * ```
+ *  0       1
+ * ┌───────┬──────────────────────────────┬─────────────────────────┐
+ * │ type  │ fields of the type, in order │ optional fields (op.ts) │
+ * └───────┴──────────────────────────────┴─────────────────────────┘
+ * ```
+ *
+ * What is said once a session (`hello`, `welcome`, `restore`, `report`) is a JSON object after the type, whose unknown
+ * members are skipped; what is said often is binary. The table of types is in docs/WIRE.md §6.
+ * @module
+ */
+import { ByteReader, ByteWriter, text, utf8 } from "../base/bytes.ts";
+import { ProtocolError } from "../base/errors.ts";
+import { decodePath, encodePath, skipOptionalFields } from "../ops/op.ts";
+import { pathFromBytes } from "../base/path.ts";
+import type { FileSystemAbilities, Kind } from "../sys/file_system.ts";
+
+/** The sender introduces itself. */
+export interface Hello {
+  /** Stream that the sender would continue, `""` if none. */
+  streamId: string;
+  /** Replica that this stream belongs to, `""` if none. */
+  replicaId: string;
+  /** The sender's index is durable up to this sequence. */
+  indexedSequence: number;
+  /** Program and version, for people. */
+  agent: string;
+}
+
+/** The receiver answers a {@linkcode Hello}. */
+export interface Welcome {
+  /** Random identity of the replica, made with it. */
+  replicaId: string;
+  /** Stream that the replica follows, `""` if none. */
+  streamId: string;
+  /** Last op of that stream whose effect is durable. */
+  durableSequence: number;
+  /**
+   * Something may differ beyond the touched paths (the target stopped uncleanly, or forgot which paths it touched):
+   * a sender that was not connected meanwhile compares everything.
+   */
+  compareAll: boolean;
+  abilities: FileSystemAbilities;
+  /** Program and version, for people. */
+  agent: string;
+}
+
+/** What a restoring receiver asks of the sender. */
+export interface RestoreRequest {
+  /** Paths to restore with everything below, relative to the replica; `[""]` is all of it. */
+  paths: string[];
+  /** What to do with an entry that exists and differs: replace it if it is older, always, or never. */
+  overwrite: "older" | "all" | "none";
+  /** Remove what the replica does not have. */
+  delete: boolean;
+  /** Only report what would be done. */
+  dryRun: boolean;
+  blockSize: number;
+  fastMirrorSizeMin: number;
+}
+
+/** An entry of the receiver's tree, as listed for comparison. */
+export interface ListedEntry {
+  path: string;
+  kind: Kind;
+  mode: number;
+  uid: number;
+  gid: number;
+  size: number;
+  mtimeNs: bigint;
+  /** Target of a symbolic link, else `""`. */
+  linkTarget: string;
+}
+
+/** An op that the receiver could not apply. Those around it were. */
+export interface OpFailure {
+  sequence: number;
+  path: string;
+  /** Kind of the op. */
+  op: string;
+  /** Errno's name, or `""`. */
+  code: string;
+  reason: string;
+}
+
+/** Path that ops changed on the target since the sender's index was saved. */
+export interface TouchedPath {
+  path: string;
+  /** Everything below may have changed too. */
+  recursive: boolean;
+}
+
+/** Everything that is said on a session. */
+export type Message =
+  // ——— sender to receiver ———
+  | { type: "hello"; hello: Hello }
+  /** A new stream: sequence starts at 1. */
+  | { type: "begin"; streamId: string }
+  /** `count` encoded ops (op.ts) with consecutive sequences from `firstSequence`. */
+  | { type: "ops"; firstSequence: number; count: number; encoded: Uint8Array }
+  /** The sender's index is durable up to here: touched paths before may be forgotten. */
+  | { type: "indexed"; sequence: number }
+  /** Everything has been compared after `compareAll`. */
+  | { type: "compared" }
+  | { type: "list"; request: number; path: string; recursive: boolean }
+  /** Block hashes of bytes `start` to `end` of a file; `start` is a multiple of `blockSize`. */
+  | { type: "sign"; request: number; path: string; blockSize: number; start: number; end: number }
+  /** Progress, plan lines or the final summary of a restore, for people. */
+  | { type: "report"; report: Record<string, unknown> }
+  // ——— receiver to sender ———
+  | { type: "welcome"; welcome: Welcome }
+  | { type: "touched"; entries: TouchedPath[]; last: boolean }
+  /** All ops up to `sequence` are done and survive power loss, save `failures`. */
+  | { type: "ack"; sequence: number; failures: OpFailure[] }
+  | { type: "listing"; request: number; entries: ListedEntry[]; last: boolean; problem: string }
+  /** Hashes of the blocks asked for, 16 bytes each; `fileSize` is −1 if there is no such regular file. */
+  | { type: "signature"; request: number; fileSize: number; hashes: Uint8Array }
+  /** Nothing more is applied until `reason` is `""` again, for example because the disk is full. */
+  | { type: "blocked"; reason: string }
+  | { type: "restore"; restore: RestoreRequest };
+
+/** Name of a type of message. */
+export type MessageType = Message["type"];
+
+const typeCodes: Record<MessageType, number> = {
+  hello: 1,
+  begin: 2,
+  ops: 3,
+  indexed: 4,
+  compared: 5,
+  list: 6,
+  sign: 7,
+  report: 8,
+  welcome: 65,
+  touched: 66,
+  ack: 67,
+  listing: 68,
+  signature: 69,
+  blocked: 70,
+  restore: 71,
+};
+const typeNames = new Map(Object.entries(typeCodes).map(([name, code]) => [code, name as MessageType]));
+
+const kindCodes: Record<Kind, number> = {
+  file: 1,
+  directory: 2,
+  symlink: 3,
+  fifo: 4,
+  socket: 5,
+  block: 6,
+  character: 7,
+};
+const kindNames = new Map(Object.entries(kindCodes).map(([name, code]) => [code, name as Kind]));
+
+/** Encodes a message into a new buffer. */
+export function encodeMessage(message: Message): Uint8Array<ArrayBuffer> {
+  const writer = new ByteWriter(message.type === "ops" ? message.encoded.length + 16 : 256);
+  writer.u8(typeCodes[message.type]);
+  encodeFields(message, writer);
+  return writer.take();
+}
+
+/**
+ * Decodes a message. Byte fields are views of `bytes`.
+ *
+ * @throws {ProtocolError} If the bytes are not a message of this version.
+ */
+export function decodeMessage(bytes: Uint8Array): Message {
+  const reader = new ByteReader(bytes);
+  const code = reader.u8();
+  const type = typeNames.get(code);
+  if (type === undefined) throw new ProtocolError(`Cannot decode message: type ${code} is unknown`);
+  const message = decodeFields(type, reader);
+  skipOptionalFields(reader);
+  return message;
+}
+
+function encodeFields(message: Message, writer: ByteWriter): void {
+  switch (message.type) {
+    case "hello":
+      return encodeJson(message.hello, writer);
+    case "welcome":
+      return encodeJson(message.welcome, writer);
+    case "restore":
+      return encodeJson(message.restore, writer);
+    case "report":
+      return encodeJson(message.report, writer);
+    case "begin":
+      writer.string16(message.streamId);
+      return;
+    case "ops":
+      writer.u53(message.firstSequence).u32(message.count).bytes32(message.encoded);
+      return;
+    case "indexed":
+      writer.u53(message.sequence);
+      return;
+    case "compared":
+      return;
+    case "list":
+      writer.u32(message.request).u8(message.recursive ? 1 : 0);
+      return encodePath(message.path, writer);
+    case "sign":
+      writer.u32(message.request).u32(message.blockSize).u53(message.start).u53(message.end);
+      return encodePath(message.path, writer);
+    case "touched":
+      writer.u8(message.last ? 1 : 0).u32(message.entries.length);
+      for (const { path, recursive } of message.entries) {
+        encodePath(path, writer);
+        writer.u8(recursive ? 1 : 0);
+      }
+      return;
+    case "ack":
+      writer.u53(message.sequence).u32(message.failures.length);
+      for (const failure of message.failures) {
+        writer.u53(failure.sequence);
+        encodePath(failure.path, writer);
+        writer.string16(failure.op).string16(failure.code).string16(failure.reason);
+      }
+      return;
+    case "listing":
+      writer.u32(message.request).u8(message.last ? 1 : 0).string16(message.problem).u32(
+        message.entries.length,
+      );
+      for (const entry of message.entries) encodeListedEntry(entry, writer);
+      return;
+    case "signature":
+      writer.u32(message.request).i64(BigInt(message.fileSize)).bytes32(message.hashes);
+      return;
+    case "blocked":
+      writer.string16(message.reason);
+      return;
+  }
+}
+
+function decodeFields(type: MessageType, reader: ByteReader): Message {
+  switch (type) {
+    case "hello":
+      return { type, hello: decodeJson(reader, helloMembers) };
+    case "welcome":
+      return { type, welcome: decodeJson(reader, welcomeMembers) };
+    case "restore":
+      return { type, restore: decodeJson(reader, restoreMembers) };
+    case "report":
+      return { type, report: decodeJson<Record<string, unknown>>(reader, {}) };
+    case "begin":
+      return { type, streamId: reader.string16() };
+    case "ops":
+      return { type, firstSequence: reader.u53(), count: reader.u32(), encoded: reader.bytes32() };
+    case "indexed":
+      return { type, sequence: reader.u53() };
+    case "compared":
+      return { type };
+    case "list":
+      return { type, request: reader.u32(), recursive: reader.u8() !== 0, path: decodePath(reader) };
+    case "sign": {
+      const [request, blockSize, start, end] = [reader.u32(), reader.u32(), reader.u53(), reader.u53()];
+      return { type, request, blockSize, start, end, path: decodePath(reader) };
+    }
+    case "touched": {
+      const last = reader.u8() !== 0;
+      const decodeTouched = () => ({ path: decodePath(reader), recursive: reader.u8() !== 0 });
+      return { type, last, entries: decodeList(reader, decodeTouched) };
+    }
+    case "ack":
+      return { type, sequence: reader.u53(), failures: decodeList(reader, () => decodeFailure(reader)) };
+    case "listing": {
+      const [request, last, problem] = [reader.u32(), reader.u8() !== 0, reader.string16()];
+      return { type, request, last, problem, entries: decodeList(reader, () => decodeListedEntry(reader)) };
+    }
+    case "signature":
+      return { type, request: reader.u32(), fileSize: Number(reader.i64()), hashes: reader.bytes32() };
+    case "blocked":
+      return { type, reason: reader.string16() };
+  }
+}
+
+function encodeListedEntry(entry: ListedEntry, writer: ByteWriter): void {
+  encodePath(entry.path, writer);
+  writer.u8(kindCodes[entry.kind]).u16(entry.mode).u32(entry.uid).u32(entry.gid);
+  writer.u53(entry.size).i64(entry.mtimeNs);
+  encodePath(entry.linkTarget, writer);
+}
+
+function decodeListedEntry(reader: ByteReader): ListedEntry {
+  const path = decodePath(reader);
+  const kind = kindNames.get(reader.u8());
+  if (kind === undefined) throw new ProtocolError("Cannot decode listing: a kind is unknown");
+  const [mode, uid, gid] = [reader.u16(), reader.u32(), reader.u32()];
+  const [size, mtimeNs] = [reader.u53(), reader.i64()];
+  return { path, kind, mode, uid, gid, size, mtimeNs, linkTarget: pathFromBytes(reader.bytes16()) };
+}
+
+function decodeFailure(reader: ByteReader): OpFailure {
+  const [sequence, path] = [reader.u53(), decodePath(reader)];
+  return { sequence, path, op: reader.string16(), code: reader.string16(), reason: reader.string16() };
+}
+
+/** A count, then that many items. An item has at least one byte, so a count cannot outgrow its message. */
+function decodeList<T>(reader: ByteReader, decodeItem: () => T): T[] {
+  const count = reader.u32();
+  if (count > reader.left) throw new ProtocolError(`Cannot decode message: ${count} items cannot follow`);
+  return Array.from({ length: count }, decodeItem);
+}
+
+/** Members that must be there, with a value of the type that must stand there. */
+type Members<T> = { [Name in keyof T]: T[Name] };
+
+const helloMembers: Members<Hello> = { streamId: "", replicaId: "", indexedSequence: 0, agent: "" };
+const welcomeMembers: Members<Welcome> = {
+  replicaId: "",
+  streamId: "",
+  durableSequence: 0,
+  compareAll: false,
+  abilities: {} as FileSystemAbilities,
+  agent: "",
+};
+const restoreMembers: Members<RestoreRequest> = {
+  paths: [],
+  overwrite: "older",
+  delete: false,
+  dryRun: false,
+  blockSize: 0,
+  fastMirrorSizeMin: 0,
+};
+
+function encodeJson(value: unknown, writer: ByteWriter): void {
+  writer.bytes32(utf8(JSON.stringify(value)));
+}
+
+function decodeJson<T extends object>(reader: ByteReader, members: T): T {
+  let value: unknown;
+  try {
+    value = JSON.parse(text(reader.bytes32()));
+  } catch (cause) {
+    throw new ProtocolError("Cannot decode message: not JSON", { cause });
+  }
+  if (typeof value !== "object" || value === null || Array.isArray(value)) {
+    throw new ProtocolError("Cannot decode message: not an object");
+  }
+  for (const [name, example] of Object.entries(members)) {
+    const member = (value as Record<string, unknown>)[name];
+    if (typeof member !== typeof example || Array.isArray(member) !== Array.isArray(example)) {
+      throw new ProtocolError(`Cannot decode message: "${name}" is missing or of another type`);
+    }
+  }
+  return value as T;
+}
