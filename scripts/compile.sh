@@ -22,7 +22,7 @@ while [ $# -gt 0 ]; do
   case $1 in
     --target) target=${2:?--target needs a TRIPLE} && shift 2 ;;
     --output | -o) output=${2:?--output needs a FILE} && shift 2 ;;
-    --help | -h) sed -n '2,/^set/{/^set/d;s/^# \{0,1\}//;p}' "$0" && exit 0 ;;
+    --help | -h) sed -n '2,/^set/{/^set/d;s/^# \{0,1\}//;p;}' "$0" && exit 0 ;;
     *) fail "Cannot use argument \"$1\": see --help" 2 ;;
   esac
 done
@@ -87,7 +87,8 @@ fetch_runtime() {
     *) fail "Cannot build for $target: no denort, and a self-extracting file needs a system with /bin/sh" ;;
   esac
   command -v npm >/dev/null || fail "Cannot build for $target: no denort, and no npm to get a runtime from"
-  npm pack --silent --pack-destination "$scratch" "$package@$deno_version" >/dev/null
+  (cd "$scratch" && npm pack --silent "$package@$deno_version" >/dev/null) ||
+    fail "Cannot build for $target: no denort, and npm has no $package@$deno_version"
   tar -xzf "$scratch"/deno-*.tgz -C "$scratch"
   mv "$scratch/package/deno" "$scratch/runtime"
 }
@@ -104,9 +105,11 @@ build_self_extracting() {
 }
 
 compile_with_denort && status=0 || status=$?
-case $status in
-  0) how="deno compile" ;;
-  1) build_self_extracting && how="self-extracting file, since denort cannot be had here" ;;
-  *) fail "Cannot compile" ;;
-esac
+how="deno compile"
+if [ $status = 1 ]; then
+  build_self_extracting # on a line of its own: set -e holds inside
+  how="self-extracting file, since denort cannot be had here"
+elif [ $status != 0 ]; then
+  fail "Cannot compile: see above"
+fi
 echo "built $output for $target: $how"

@@ -38,16 +38,20 @@ async function main([modulesDirectory, runtimePath, target, output]: string[]): 
     { ...runtime, path: `${runtimeDirectory}/understudy` },
   ].sort((a, b) => a.path < b.path ? -1 : 1); // as ls prints them
 
-  // The list of files says where they begin, behind a launcher whose length depends on the list: leave room first.
+  // The list of files says where they begin, behind a launcher whose length depends on the list:
+  // leave room for the digits first.
   const fill = (headerSize: number) => {
     const starts = layout(placed, headerSize);
-    const files = placed.map((one, i) => `${one.path} ${starts[i] / BLOCK_SIZE} ${one.bytes.length} ${one.digest}`);
-    return launcher.replaceAll("@VERSION@", version).replaceAll("@TARGET@", target)
+    const files = placed.map(({ path, bytes, digest }, i) =>
+      `${path} ${starts[i] / BLOCK_SIZE} ${bytes.length} ${digest}`
+    );
+    const text = launcher.replaceAll("@VERSION@", version).replaceAll("@TARGET@", target)
       .replaceAll("@RUNTIME_DIRECTORY@", runtimeDirectory).replaceAll("@PROGRAM_DIRECTORY@", programDirectory)
       .replaceAll("@FILES@", files.join("\n"));
+    return padded(new TextEncoder().encode(text), BLOCK_SIZE, 0x0a);
   };
   const headerSize = roundUp(fill(0).length + 16 * placed.length, BLOCK_SIZE);
-  const header = padded(new TextEncoder().encode(fill(headerSize).padEnd(headerSize, "\n")), BLOCK_SIZE, 0x0a);
+  const header = fill(headerSize);
   await writeFile(output, [header, ...placed.map((one) => one.bytes)], [0, ...layout(placed, headerSize)]);
 }
 
