@@ -57,6 +57,10 @@ export const limits = {
   /** Block sizes that a user may choose. */
   blockSizeMin: 512,
   blockSizeMax: 64 * KiB,
+  /** Entries of one index: beyond it the set is refused (about 130 bytes of memory each). */
+  indexEntriesMax: 64 * MiB,
+  /** Bytes of block signatures that the index keeps in memory; beyond it saved ones are read back from disk. */
+  signatureCacheBytes: 64 * MiB,
   /** Smallest file that is compared by signatures, unless the user chooses another size. */
   fastMirrorSizeMin: 64 * KiB,
   /** Files of this size or more are patched in place if their patch is small enough (docs/DISK.md, "patch"). */
@@ -92,6 +96,10 @@ export const limits = {
 
   /** Bytes of one control request. A longer one is refused. */
   controlRequestSizeMax: MiB,
+  /** Bytes of one control answer that is taken. */
+  controlAnswerSizeMax: 64 * MiB,
+  /** Control connections at the same time; a further one is refused. */
+  controlConnectionsMax: 64,
 } as const;
 
 assert(limits.opDataSizeMax + 2 * limits.pathSizeMax < limits.messageSizeMax, "one op fits one message");

@@ -1,0 +1,171 @@
+/**
+ * One entry of the index at rest, and what the store needs of an index to save and load it.
+ *
+ * ```
+ *  0         4      5       6      8     12    16       24         32         40      48      56          58
+ * ┌─────────┬──────┬───────┬──────┬─────┬─────┬────────┬──────────┬──────────┬───────┬───────┬───────────┬──────┬─────────────┐
+ * │ parent  │ kind │ flags │ mode │ uid │ gid │ size   │ mtime ns │ ctime ns │ ino   │ dev   │ name size │ name │ link target │
+ * │ u32     │ u8   │ u8    │ u16  │ u32 │ u32 │ u53    │ i64      │ i64      │ i64   │ u53   │ u16       │      │ up to end   │
+ * └─────────┴──────┴───────┴──────┴─────┴─────┴────────┴──────────┴──────────┴───────┴───────┴───────────┴──────┴─────────────┘
+ * kind   1 file · 2 directory · 3 symlink · 4 fifo · 5 socket · 6 block · 7 character
+ * flags  1 trusted · 2 has a signature
+ * ```
+ *
+ * `parent` is the id of the directory's row. The root's id is {@linkcode ROOT_ID}; its parent is 0 and its name empty.
+ * @module
+ */
+import { ByteReader, ByteWriter } from "../base/bytes.ts";
+import { CorruptionError } from "../base/errors.ts";
+import type { Kind } from "../sys/file_system.ts";
+
+/** Id of the root's row, whether or not the row exists. */
+export const ROOT_ID = 1;
+
+/** Kinds by their code; code 0 is no kind. */
+export const kindsByCode: readonly (Kind | undefined)[] = [
+  undefined,
+  "file",
+  "directory",
+  "symlink",
+  "fifo",
+  "socket",
+  "block",
+  "character",
+];
+
+/** Codes by kind. */
+export const codesByKind: Readonly<Record<Kind, number>> = {
+  file: 1,
+  directory: 2,
+  symlink: 3,
+  fifo: 4,
+  socket: 5,
+  block: 6,
+  character: 7,
+};
+
+/** Code of a directory, which the table asks for often. */
+export const DIRECTORY_CODE = codesByKind.directory;
+
+const TRUSTED = 1;
+const HAS_SIGNATURE = 2;
+
+/** Block hashes of a file. */
+export interface Signature {
+  /** Bytes of a block; the last one may be shorter. */
+  blockSize: number;
+  /** Bytes of the file that was hashed. */
+  fileSize: number;
+  /** 16 bytes a block, in order. */
+  hashes: Uint8Array;
+}
+
+/** One entry of the index with its place in the tree. */
+export interface IndexRow {
+  parent: number;
+  /** Raw bytes, without slash. */
+  name: Uint8Array;
+  kindCode: number;
+  trusted: boolean;
+  hasSignature: boolean;
+  mode: number;
+  uid: number;
+  gid: number;
+  size: number;
+  mtimeNs: bigint;
+  ctimeNs: bigint;
+  dev: number;
+  ino: bigint;
+  /** Raw bytes; empty unless a symbolic link. */
+  linkTarget: Uint8Array;
+}
+
+/** One row to be written or (`row` undefined) deleted. */
+export interface IndexChange {
+  id: number;
+  row: IndexRow | undefined;
+  /** `undefined` leaves the stored signature as it is, `null` deletes it. */
+  signature: Signature | null | undefined;
+}
+
+/** What the store needs of an index; `source/index.ts` is one. */
+export interface PersistentIndex {
+  /** The last sequence that the target has acked. */
+  readonly acknowledged: number;
+  /** Whether rows saved earlier no longer belong to this index: the store empties itself first. */
+  readonly startsOver: boolean;
+  /** Everything that differs from what was last saved, as of the acked sequence. */
+  changes(): Iterable<IndexChange>;
+  /** Called when the changes are in the database for good: they need not be kept any more. */
+  changesSaved(): void;
+  /** Empties the index before rows are restored. */
+  clear(): void;
+  /** Takes one loaded row, in any order of ids. Keeps none of its buffers. */
+  restoreRow(id: number, row: IndexRow): void;
+  /**
+   * Ends loading: from here on the index is what was saved.
+   *
+   * @returns What is wrong with the rows (orphan, cycle, two of one name), or `undefined` if they are a tree.
+   */
+  finishRestore(acknowledged: number): string | undefined;
+  /** Tells the index where saved signatures are read from. */
+  readSignaturesWith(read: (id: number) => Signature | undefined): void;
+}
+
+/** Encodes a row as the module's drawing says. */
+export function encodeIndexRow(row: IndexRow): Uint8Array<ArrayBuffer> {
+  rowWriter.reset();
+  rowWriter.u32(row.parent).u8(row.kindCode)
+    .u8((row.trusted ? TRUSTED : 0) | (row.hasSignature ? HAS_SIGNATURE : 0))
+    .u16(row.mode).u32(row.uid).u32(row.gid).u53(row.size)
+    .i64(row.mtimeNs).i64(row.ctimeNs).i64(BigInt.asIntN(64, row.ino)).u53(row.dev)
+    .bytes16(row.name).raw(row.linkTarget);
+  return rowWriter.take();
+}
+
+const rowWriter = new ByteWriter(512);
+
+/**
+ * Decodes what {@linkcode encodeIndexRow} made. Name and link target are views of `bytes`.
+ *
+ * @throws {CorruptionError} If the bytes are too few or a kind or flag is unknown. The message says only what was found.
+ */
+export function decodeIndexRow(bytes: Uint8Array): IndexRow {
+  if (bytes.length < 58) throw new CorruptionError(`row of ${bytes.length} bytes`);
+  const reader = new ByteReader(bytes);
+  const parent = reader.u32();
+  const kindCode = reader.u8();
+  const flags = reader.u8();
+  if (kindsByCode[kindCode] === undefined) throw new CorruptionError(`kind ${kindCode}`);
+  if (flags > (TRUSTED | HAS_SIGNATURE)) throw new CorruptionError(`flags ${flags}`);
+  const mode = reader.u16();
+  const uid = reader.u32();
+  const gid = reader.u32();
+  const size = reader.u53();
+  const mtimeNs = reader.i64();
+  const ctimeNs = reader.i64();
+  const ino = BigInt.asUintN(64, reader.i64());
+  const dev = reader.u53();
+  const nameSize = reader.u16();
+  if (nameSize > reader.left) throw new CorruptionError(`name of ${nameSize} bytes in ${reader.left}`);
+  const name = reader.raw(nameSize);
+  const linkTarget = reader.raw(reader.left);
+  const trusted = (flags & TRUSTED) !== 0;
+  const hasSignature = (flags & HAS_SIGNATURE) !== 0;
+  return {
+    parent,
+    name,
+    kindCode,
+    trusted,
+    hasSignature,
+    mode,
+    uid,
+    gid,
+    size,
+    mtimeNs,
+    ctimeNs,
+    dev,
+    ino,
+    linkTarget,
+  };
+}
