@@ -1,0 +1,78 @@
+/**
+ * A lock that one process holds at a time. The kernel keeps it (`flock(2)`), so that it is free the moment its holder
+ * dies, however it dies. The file itself stays: removing it would let two processes lock two files of one name.
+ *
+ * ```
+ * { "pid": 4711, "startedAt": "2026-11-22T10:20:51.123Z" }      while held; empty afterwards
+ * ```
+ * @module
+ */
+import { CommandError } from "../base/errors.ts";
+import { text, utf8 } from "../base/bytes.ts";
+import { quote } from "../base/path.ts";
+
+/** Who holds a lock. */
+export interface LockHolder {
+  pid: number;
+  /** ISO 8601. */
+  startedAt: string;
+}
+
+/** A held lock; disposing frees it. */
+export interface Lock extends Disposable {
+  readonly path: string;
+}
+
+/**
+ * Takes a lock at once or not at all. Creates the file (0600), not its directory.
+ *
+ * @throws {CommandError} If another process, or this one, holds it.
+ */
+export function acquireLock(path: string): Lock {
+  const file = Deno.openSync(path, { read: true, write: true, create: true, mode: 0o600 });
+  try {
+    if (!file.tryLockSync(true)) throw alreadyHeld(path);
+    writeHolder(file, { pid: Deno.pid, startedAt: new Date().toISOString() });
+  } catch (error) {
+    file.close();
+    throw error;
+  }
+  return { path, [Symbol.dispose]: once(() => free(file)) };
+}
+
+function free(file: Deno.FsFile): void {
+  file.truncateSync(0);
+  // Closing frees the lock.
+  file.close();
+}
+
+function writeHolder(file: Deno.FsFile, holder: LockHolder): void {
+  file.truncateSync(0);
+  file.writeSync(utf8(JSON.stringify(holder) + "\n"));
+}
+
+function alreadyHeld(path: string): CommandError {
+  const holder = loadHolder(path);
+  const who = holder === undefined ? "another understudy" : `another understudy (pid ${holder.pid})`;
+  return new CommandError(`Cannot start: ${who} uses ${quote(path)}`);
+}
+
+/** What stands in the file. It is for people: a holder that is just starting may not have written it yet. */
+function loadHolder(path: string): LockHolder | undefined {
+  try {
+    const holder = JSON.parse(text(Deno.readFileSync(path)));
+    return Number.isSafeInteger(holder?.pid) ? holder : undefined;
+  } catch {
+    return undefined;
+  }
+}
+
+function once(action: () => void): () => void {
+  let done = false;
+  return () => {
+    if (!done) {
+      done = true;
+      action();
+    }
+  };
+}
