@@ -62,8 +62,10 @@ export function errnoName(errno: number): string {
  * @param code Errno's name.
  * @param verb What was tried, as in "Cannot <verb> …".
  * @param path What it was tried on.
+ * @param to Where it was to go.
  */
-export function systemError(code: string, verb: string, path: string): SystemError {
+export function systemError(code: string, verb: string, path: string, to?: string): SystemError {
+  const what = to === undefined ? quote(path) : `${quote(path)} to ${quote(to)}`;
   const reason = words[code];
-  return new SystemError(code, `Cannot ${verb} ${quote(path)}: ${reason ? `${reason} (${code})` : code}`);
+  return new SystemError(code, `Cannot ${verb} ${what}: ${reason ? `${reason} (${code})` : code}`);
 }

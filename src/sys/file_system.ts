@@ -63,6 +63,8 @@ export interface FileSystemAbilities {
   exchange: boolean;
   /** Paths are confined by the kernel even while others swap directories (`openat2`). */
   confined: boolean;
+  /** `syncAll` makes everything durable; otherwise files and directories must be synced one by one. */
+  syncAll: boolean;
 }
 
 /** How {@linkcode Tree.open} opens a file. */
@@ -126,7 +128,10 @@ export interface Tree extends Disposable {
   setAttributes(path: string, change: AttributeChange): void;
   /** Names in this directory survive power loss afterwards. */
   syncDirectory(path: string): void;
-  /** Everything written to the tree's file system survives power loss afterwards (`syncfs`). */
+  /**
+   * Everything written to the tree's file system survives power loss afterwards (`syncfs`). Without the ability
+   * `syncAll` this holds for the names in the root directory alone.
+   */
   syncAll(): void;
   /** Bytes free for this user, and in total. */
   space(): { freeBytes: number; totalBytes: number };

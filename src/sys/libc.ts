@@ -162,6 +162,11 @@ export class PathBuffer {
     this.#address = addressOf(this.#bytes);
   }
 
+  /** Address of the path stored last. */
+  get address(): number {
+    return this.#address;
+  }
+
   /**
    * Stores a path and gives its address, valid until the next call. Lone surrogates become the raw bytes that they
    * stand for (base/path.ts).
