@@ -31,6 +31,18 @@ export const limits = {
   pingAfterMs: 5_000,
   /** Silence on a session after which the peer counts as dead. */
   deadAfterMs: 20_000,
+  /** Bytes of one handshake message. A longer one ends the handshake. */
+  handshakeMessageSizeMax: 4_096,
+  /** Bytes of a reason that is told to the peer; the rest is cut off. */
+  refusalReasonSizeMax: 512,
+  /** Bytes that one read from a connection asks for. */
+  readSize: 256 * KiB,
+  /** Sealed bytes waiting to be written; beyond it `send` waits. */
+  sendBufferBytes: MiB,
+  /** Bytes of messages received and not yet taken; beyond it nothing is read, so the peer's `send` waits. */
+  receiveBufferBytes: 4 * MiB,
+  /** A closing side waits this long for the peer to take what was sent, then lets go. */
+  closeMs: 1_000,
   /** First and longest pause between two tries to connect; each is multiplied by 0.5…1.5. */
   reconnectMinMs: 100,
   reconnectMaxMs: 10_000,
