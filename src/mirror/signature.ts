@@ -1,0 +1,80 @@
+/**
+ * Signatures: the hashes of a file's blocks. Two files whose signatures are equal are taken as equal, so the hash is
+ * a strong-enough one for ends that trust one another (xxh128, DESIGN §9), and the same function makes it on both sides.
+ *
+ * ```
+ * file       │ block 0 │ block 1 │ … │ block n (may be short) │
+ * signature  │ 16 bytes│ 16 bytes│ … │ 16 bytes                │
+ * ```
+ *
+ * A short block is hashed with its true length, so that files which differ only in their length differ in their
+ * last block or in their number of blocks.
+ * @module
+ */
+import { createXXHash128, type IHasher } from "hash-wasm";
+import { assert } from "../base/errors.ts";
+import { limits } from "../base/limits.ts";
+import type { OpenFile } from "../sys/file_system.ts";
+import { pageAligned } from "../sys/libc.ts";
+
+/** Bytes of one block's hash. */
+export const BLOCK_HASH_SIZE = 16;
+
+/** Largest block that can be hashed: what is read at once. */
+const READ_SIZE = 1024 * 1024;
+
+/** Part of a file to hash. */
+export interface BlockRange {
+  /** Bytes of a block, 512 to 1 MiB. */
+  blockSize: number;
+  /** Offset of the first byte, a multiple of `blockSize`. */
+  start: number;
+  /** Offset behind the last byte. Bytes beyond the end of the file are not hashed. */
+  end: number;
+}
+
+let hasher: IHasher | undefined;
+let readBuffer: Uint8Array<ArrayBuffer> | undefined;
+
+/** Makes the hasher of this thread. It must have resolved before the first {@linkcode hashBlocks} or {@linkcode hashBytes}. */
+export async function initHasher(): Promise<void> {
+  hasher ??= await createXXHash128();
+}
+
+/** Number of blocks in `size` bytes. */
+export function blockCount(size: number, blockSize: number): number {
+  return Math.ceil(size / blockSize);
+}
+
+/**
+ * Hashes the blocks of a range, {@linkcode BLOCK_HASH_SIZE} bytes each, in order. The result is shorter than the
+ * range asks for where the file ends.
+ *
+ * @throws {SystemError} If the file cannot be read.
+ */
+export function hashBlocks(file: OpenFile, range: BlockRange): Uint8Array<ArrayBuffer> {
+  const { blockSize, start, end } = range;
+  assert(blockSize >= limits.blockSizeMin && blockSize <= READ_SIZE, "a block is 512 bytes to 1 MiB");
+  assert(start % blockSize === 0 && end >= start, "a range starts at a block");
+  readBuffer ??= pageAligned(READ_SIZE);
+  const readSize = READ_SIZE - READ_SIZE % blockSize;
+  const hashes = new Uint8Array(blockCount(end - start, blockSize) * BLOCK_HASH_SIZE);
+  let hashed = 0;
+  for (let at = start; at < end;) {
+    const wanted = readBuffer.subarray(0, Math.min(readSize, end - at));
+    const count = file.read(wanted, at);
+    for (let block = 0; block < count; block += blockSize) {
+      hashes.set(hashBytes(wanted.subarray(block, Math.min(block + blockSize, count))), hashed);
+      hashed += BLOCK_HASH_SIZE;
+    }
+    if (count < wanted.length) break;
+    at += count;
+  }
+  return hashes.slice(0, hashed);
+}
+
+/** Hash of bytes in memory, the same as that of a block with these bytes. */
+export function hashBytes(bytes: Uint8Array): Uint8Array {
+  assert(hasher !== undefined, "initHasher() has resolved before something is hashed");
+  return hasher.init().update(bytes).digest("binary");
+}
