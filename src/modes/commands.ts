@@ -1,0 +1,88 @@
+/**
+ * The table of commands. Each is loaded when it is asked for: `understudy version` does not wait for what
+ * `watch-source` needs.
+ * @module
+ */
+import type { Mode } from "./mode.ts";
+
+/** A command as the table knows it. */
+export interface Command {
+  /** One line for the overview. */
+  summary: string;
+  /** Loads its help text, without what it takes to run it. */
+  loadHelp(): Promise<string>;
+  load(): Promise<Pick<Mode, "run">>;
+}
+
+/** All commands of this version, in the order of the overview. */
+export const commands: Record<string, Command> = {
+  "serve-target": {
+    summary: "accept sources and keep their replicas",
+    loadHelp: async () => (await import("./serve_target_options.ts")).help,
+    load: () => import("./serve_target.ts"),
+  },
+  "invite": {
+    summary: "print a join token for a source",
+    loadHelp: async () => (await import("./invite.ts")).help,
+    load: () => import("./invite.ts"),
+  },
+  "watch-source": {
+    summary: "mirror a directory, then replicate it live",
+    loadHelp: async () => (await import("./watch_source_options.ts")).help,
+    load: () => import("./watch_source.ts"),
+  },
+  "mirror": {
+    summary: "make a target equal to a directory, once",
+    loadHelp: async () => (await import("./mirror_options.ts")).help,
+    load: () => import("./mirror.ts"),
+  },
+  "restore": {
+    summary: "bring a replica back",
+    loadHelp: async () => (await import("./restore_options.ts")).help,
+    load: () => import("./restore.ts"),
+  },
+  "status": {
+    summary: "show what a running daemon does",
+    loadHelp: async () => (await import("./status.ts")).help,
+    load: () => import("./status.ts"),
+  },
+  "flush": {
+    summary: "wait until every change so far is on every target",
+    loadHelp: async () => (await import("./flush.ts")).help,
+    load: () => import("./flush.ts"),
+  },
+  "keys": {
+    summary: "show public keys",
+    loadHelp: async () => (await import("./keys.ts")).help,
+    load: () => import("./keys.ts"),
+  },
+  "version": {
+    summary: "show the version",
+    loadHelp: async () => (await import("./version.ts")).help,
+    load: () => import("./version.ts"),
+  },
+  "help": {
+    summary: "show help on a command",
+    loadHelp: async () => (await import("./help.ts")).help,
+    load: () => import("./help.ts"),
+  },
+};
+
+/** Commands of the documentation that a later version brings. */
+export const laterCommands: readonly string[] = [
+  "hold",
+  "resume",
+  "set",
+  "explain",
+  "verify",
+  "deleted",
+  "versions",
+  "archive",
+  "guard",
+  "connect",
+  "disconnect",
+  "promote",
+  "export",
+  "discover",
+  "completions",
+];

@@ -1,0 +1,59 @@
+/**
+ * `flush`.
+ * @module
+ */
+import { CommandError } from "../base/errors.ts";
+import { quote } from "../base/path.ts";
+import { durationOption } from "../base/units.ts";
+import type { FlushResult } from "../control/api.ts";
+import { callControl, findDaemon } from "../control/client.ts";
+import { daemonHelp, daemonOptions, daemonTable } from "./daemon_options.ts";
+import { type ExitCode, exitCodes, type Io, printJson } from "./mode.ts";
+import { duration, flag, one, parseArguments } from "./options.ts";
+
+const TIMEOUT_DEFAULT_MS = 30_000;
+const TIMEOUT_MAX_MS = 24 * 3_600_000;
+
+/** What the daemon may take beyond the timeout to say that it is over. */
+const GRACE_MS = 5_000;
+
+/** Text of `help flush`. */
+export const help = `\
+Usage: understudy flush [--timeout 30s] [options]
+
+Returns when every change made before the call is committed on every target of a running source.
+
+Options:
+  --timeout TIME    how long to wait, as in 500ms, 30s, 5m (default 30s)
+${daemonHelp}\
+  -j, --json        prints the answer as JSON
+  -h, --help        this text
+
+Exit codes: 0 committed, 1 not committed at the timeout, or failed, 2 usage, 130 interrupted.
+`;
+
+/** Runs `flush`. */
+export async function run(args: string[], io: Io): Promise<ExitCode> {
+  const { options } = parseArguments(args, {
+    command: "flush",
+    options: { ...daemonTable, timeout: one(duration({ min: 1, max: TIMEOUT_MAX_MS })), json: flag("j") },
+    positionals: [],
+  });
+  const timeoutMs = options.timeout ?? TIMEOUT_DEFAULT_MS;
+  const daemon = await findDaemon(daemonOptions(options, io));
+  const result = await callControl(daemon.path, "flush", { timeoutMs }, {
+    timeoutMs: timeoutMs + GRACE_MS,
+    signal: io.signal,
+  });
+  if (options.json) printJson(io, result);
+  if (!result.committed) throw new CommandError(notCommitted(result, timeoutMs));
+  return exitCodes.done;
+}
+
+function notCommitted(result: FlushResult, timeoutMs: number): string {
+  const waiting = result.waiting.map(({ target, state, reason }) =>
+    `${quote(target)} is ${state}${reason === "" ? "" : ` (${reason})`}`
+  );
+  const state = waiting.length === 0 ? "" : `: ${waiting.join(", ")}`;
+  return `Cannot flush within ${durationOption(timeoutMs)}${state}`;
+}

@@ -1,0 +1,75 @@
+/**
+ * Help and options of `mirror`.
+ * @module
+ */
+import { resolve } from "node:path";
+import type { Io } from "./mode.ts";
+import { flag, parseArguments } from "./options.ts";
+import { parseTargetName, type TargetName } from "./target_name.ts";
+import {
+  targetHelp,
+  transferHelp,
+  type TransferOptions,
+  transferOptions,
+  transferTable,
+} from "./transfer_options.ts";
+
+/** Text of `help mirror`. */
+export const help = `\
+Usage: understudy mirror DIR TARGET [options]
+
+Makes TARGET equal to DIR in one pass, prints a summary (files, bytes read, bytes sent), and exits.
+
+${targetHelp}
+Options:
+  -n, --dry-run            prints what would be done and changes nothing
+  --no-delete              keeps what the target has and DIR has not
+  --full                   sends every file whole, without comparing blocks
+  --progress               prints progress lines where stdout is no terminal, too
+${transferHelp}\
+  --json                   prints the summary as JSON
+  -h, --help               this text
+
+Exit codes: 0 equal, 1 failed, 2 usage, 3 done but some files could not be read or applied, 130 interrupted.
+`;
+
+/** What `mirror` was asked for. */
+export interface MirrorOptions extends TransferOptions {
+  /** Absolute path of the source directory. */
+  root: string;
+  target: TargetName;
+  dryRun: boolean;
+  /** What the target has and the source has not is removed. */
+  delete: boolean;
+  full: boolean;
+  /** Progress is asked for even where nobody seems to look. */
+  progress: boolean;
+}
+
+/**
+ * Reads the arguments of `mirror`.
+ *
+ * @throws {UsageError} If they cannot be used.
+ */
+export function parseMirrorOptions(args: string[], io: Pick<Io, "env">): MirrorOptions {
+  const { options, positionals } = parseArguments(args, {
+    command: "mirror",
+    options: {
+      ...transferTable,
+      "dry-run": flag("n"),
+      "no-delete": flag(),
+      full: flag(),
+      progress: flag(),
+    },
+    positionals: ["DIR", "TARGET"],
+  });
+  return {
+    ...transferOptions(options),
+    root: resolve(positionals[0]),
+    target: parseTargetName(positionals[1], { home: io.env("HOME") }),
+    dryRun: options["dry-run"],
+    delete: !options["no-delete"],
+    full: options.full,
+    progress: options.progress,
+  };
+}

@@ -1,0 +1,65 @@
+/**
+ * Help and options of `serve-target`.
+ * @module
+ */
+import { resolve } from "node:path";
+import type { Address } from "../base/address.ts";
+import { UsageError } from "../base/errors.ts";
+import { address, flag, nonEmpty, one, parseArguments } from "./options.ts";
+import { DEFAULT_PORT } from "./target_name.ts";
+
+/** Text of `help serve-target`. */
+export const help = `\
+Usage: understudy serve-target --root DIR [options]
+
+Accepts sources and keeps their replicas in DIR/NAME, plain files, ready to use. Our own state is
+in DIR/.understudy. Prints "listening HOST:PORT" on stdout when ready, and runs until stopped.
+A source needs an invitation first: see "understudy help invite".
+
+Options:
+  --root DIR           where the replicas are; must exist
+  --listen HOST:PORT   address to accept sources on (default 0.0.0.0:${DEFAULT_PORT}); port 0 is any free one
+  --http HOST:PORT     also answers GET /status there, to anybody who can reach it; HOST left out is 127.0.0.1
+  -s, --state DIR      where keys and pairings are kept (default: ROOT/.understudy)
+  --json               prints {"event":"listening","address":"HOST:PORT"} instead
+  -h, --help           this text
+
+Exit codes: 0 stopped by SIGTERM, 1 failed, 2 usage, 130 interrupted.
+`;
+
+/** What `serve-target` was asked for. */
+export interface ServeTargetOptions {
+  /** Absolute path. */
+  root: string;
+  /** Port 0 is any free one. */
+  listen: Address;
+  /** Where the status is served; `undefined` is nowhere. */
+  http: Address | undefined;
+  /** State directory, absolute; `undefined` is `ROOT/.understudy`. */
+  state: string | undefined;
+  json: boolean;
+}
+
+/** Reads the arguments of `serve-target`. @throws {UsageError} If they cannot be used. */
+export function parseServeTargetOptions(args: string[]): ServeTargetOptions {
+  const { options } = parseArguments(args, {
+    command: "serve-target",
+    options: {
+      root: one(nonEmpty),
+      listen: one(address({ hostname: "0.0.0.0", port: DEFAULT_PORT, anyPort: true })),
+      http: one(address({ hostname: "127.0.0.1", anyPort: true })),
+      state: one(nonEmpty, "s"),
+      json: flag("j"),
+    },
+    positionals: [],
+  });
+  const { root, listen, http, state, json } = options;
+  if (root === undefined) throw new UsageError(`Cannot run "serve-target": --root DIR is missing`);
+  return {
+    root: resolve(root),
+    listen: listen ?? { hostname: "0.0.0.0", port: DEFAULT_PORT },
+    http,
+    state: state === undefined ? undefined : resolve(state),
+    json,
+  };
+}

@@ -1,0 +1,92 @@
+/**
+ * The status of a daemon for people: one screen.
+ * @module
+ */
+import { quote } from "../base/path.ts";
+import { formatDuration, formatSize } from "../base/units.ts";
+import type { DaemonStatus, LaneStatus, ReplicaStatus, SourceStatus, TargetStatus } from "../control/api.ts";
+
+/** Problems shown; the rest is counted. */
+const PROBLEMS_SHOWN = 10;
+
+/** A status as text, lines with their line feeds. `nowMs` is the wall clock that ages are told by. */
+export function formatStatus(status: DaemonStatus, nowMs: number): string {
+  return status.role === "source" ? formatSource(status, nowMs) : formatTarget(status);
+}
+
+function formatSource(status: SourceStatus, nowMs: number): string {
+  const { capture, problems } = status;
+  return [
+    `set ${status.set}: ${quote(status.root)}\n`,
+    `  understudy ${status.version}, pid ${status.pid}, ${status.interceptor}, ${status.promise}, commit ${status.commit}\n`,
+    ...status.targets.map((target) => formatLane(target, nowMs)),
+    `  capture: ${count(capture.events, "event")}, ${count(capture.overflows, "overflow")}, ` +
+    `${count(capture.rescans, "rescan")}${
+      capture.unwatched > 0 ? `, ${capture.unwatched} unwatched` : ""
+    }, ` +
+    `last verified ${ago(capture.lastVerifyAt, nowMs)}\n`,
+    problems.length === 0 ? "  no problems\n" : `  ${count(problems.length, "problem")}:\n`,
+    ...problems.slice(0, PROBLEMS_SHOWN).map(({ path, op, reason, since }) =>
+      `    ${quote(path)}: ${op}: ${reason} (${ago(since, nowMs)})\n`
+    ),
+    problems.length > PROBLEMS_SHOWN ? `    and ${problems.length - PROBLEMS_SHOWN} more; see --json\n` : "",
+  ].join("");
+}
+
+function formatLane(lane: LaneStatus, nowMs: number): string {
+  const { queuedOps, stackedOps, inFlightOps } = lane;
+  const waiting = queuedOps + stackedOps + inFlightOps === 0
+    ? "nothing waits"
+    : `behind ${
+      formatDuration(lane.lagMs)
+    }: ${queuedOps} queued, ${stackedOps} stacked up, ${inFlightOps} in flight`;
+  return [
+    `  to ${quote(lane.target)}: ${stateWithReason(lane)}\n`,
+    `    ${waiting}; acked up to ${lane.lastAckedSequence}, ${ago(lane.lastAckAt, nowMs)}\n`,
+    `    sent ${formatSize(lane.bytesSent)} in ${count(lane.packetsSent, "packet")}${
+      formatOps(lane.opsSent)
+    }; ` +
+    `${count(lane.retries, "retry", "retries")}, ${count(lane.errors, "error")}\n`,
+  ].join("");
+}
+
+function formatTarget(status: TargetStatus): string {
+  return [
+    `target ${quote(status.root)}, listening on ${status.listen}\n`,
+    `  understudy ${status.version}\n`,
+    ...status.replicas.map(formatReplica),
+    status.replicas.length === 0 ? `  no replicas; see "understudy help invite"\n` : "",
+  ].join("");
+}
+
+function formatReplica(replica: ReplicaStatus): string {
+  const { lastAppliedSequence: applied, lastDurableSequence: durable, pendingOpenFiles } = replica;
+  return [
+    `  replica ${replica.name}: ${stateWithReason(replica)}${
+      replica.connected ? `, from ${replica.peer}` : ""
+    }\n`,
+    `    applied up to ${applied}, durable up to ${durable}` +
+    `${pendingOpenFiles > 0 ? `, ${count(pendingOpenFiles, "open file")} pending` : ""}\n`,
+    `    received ${formatSize(replica.bytesReceived)} in ${count(replica.packetsReceived, "packet")}` +
+    `${formatOps(replica.opsReceived)}; ${count(replica.errors, "error")}\n`,
+  ].join("");
+}
+
+function stateWithReason({ state, reason }: { state: string; reason: string }): string {
+  return reason === "" ? state : `${state} (${reason})`;
+}
+
+function formatOps(ops: Record<string, number>): string {
+  const shown = Object.entries(ops).filter(([, number]) => number > 0).map(([kind, number]) =>
+    `${number} ${kind}`
+  );
+  return shown.length === 0 ? "" : ` (${shown.join(", ")})`;
+}
+
+function count(number: number, one: string, several = `${one}s`): string {
+  return `${number} ${number === 1 ? one : several}`;
+}
+
+function ago(time: string, nowMs: number): string {
+  return time === "" ? "never" : `${formatDuration(Math.max(0, nowMs - Date.parse(time)))} ago`;
+}

@@ -1,0 +1,110 @@
+/**
+ * Help and options of `watch-source`.
+ * @module
+ */
+import { resolve } from "node:path";
+import type { Address } from "../base/address.ts";
+import { UsageError } from "../base/errors.ts";
+import { limits } from "../base/limits.ts";
+import { sizeOption } from "../base/units.ts";
+import type { Io } from "./mode.ts";
+import { address, many, nonEmpty, one, parseArguments, size, word } from "./options.ts";
+import { formatTargetName, parseTargetName, type TargetName } from "./target_name.ts";
+import {
+  targetHelp,
+  transferHelp,
+  type TransferOptions,
+  transferOptions,
+  transferTable,
+} from "./transfer_options.ts";
+
+const interceptors = ["auto", "watchfs", "inotify"] as const;
+
+/** Bytes in flight that a user may choose. Below, one frame would not fit; above, memory is wasted. */
+const WINDOW_BYTES_MIN = 2 * limits.messageSizeMax;
+const WINDOW_BYTES_MAX = 1024 ** 3;
+
+/** Text of `help watch-source`. */
+export const help = `\
+Usage: understudy watch-source DIR --to TARGET [--to TARGET …] [options]
+
+Mirrors DIR to each target, then replicates every change until stopped. Prints "live" on stdout when
+the first mirror is done and every target has acked it, and one line for each change of state after that.
+
+${targetHelp}
+Options:
+  -t, --to TARGET          a target; may be given several times
+  --commit MODE            ack: a change is committed when the target has made it durable (default)
+  --intercept HOW          auto, inotify or watchfs (default auto: the best that works here)
+  --window-bytes SIZE      changes in flight without an ack, ${sizeOption(WINDOW_BYTES_MIN)} to ${
+  sizeOption(WINDOW_BYTES_MAX)
+} (default ${sizeOption(limits.windowBytes)})
+  --on-unreachable POLICY  degrade: changes wait while a target is away (default)
+  --http HOST:PORT         also answers GET /status there, to anybody who can reach it; HOST left out is 127.0.0.1
+${transferHelp}\
+  --json                   prints states as JSON, one object a line
+  -h, --help               this text
+
+Exit codes: 0 stopped by SIGTERM, 1 failed, 2 usage, 130 interrupted.
+`;
+
+/** What `watch-source` was asked for. */
+export interface WatchSourceOptions extends TransferOptions {
+  /** Absolute path of the directory to watch. */
+  root: string;
+  /** At least one; no two are the same. */
+  targets: TargetName[];
+  commit: "ack";
+  intercept: typeof interceptors[number];
+  /** Bytes in flight without an ack. */
+  windowBytes: number;
+  onUnreachable: "degrade";
+  /** Where the status is served; `undefined` is nowhere. */
+  http: Address | undefined;
+}
+
+/**
+ * Reads the arguments of `watch-source`.
+ *
+ * @throws {UsageError} If they cannot be used.
+ */
+export function parseWatchSourceOptions(args: string[], io: Pick<Io, "env">): WatchSourceOptions {
+  const { options, positionals } = parseArguments(args, {
+    command: "watch-source",
+    options: {
+      ...transferTable,
+      to: many(nonEmpty, "t"),
+      commit: one(word(["ack"], ["real", "local", "remote"])),
+      intercept: one(word(interceptors, ["fanotify", "fuse"])),
+      "window-bytes": one(size({ min: WINDOW_BYTES_MIN, max: WINDOW_BYTES_MAX })),
+      "on-unreachable": one(word(["degrade"], ["block", "fail"])),
+      http: one(address({ hostname: "127.0.0.1", anyPort: true })),
+    },
+    positionals: ["DIR"],
+    later: ["include", "exclude", "set", "limit-rate"],
+  });
+  return {
+    ...transferOptions(options),
+    root: resolve(positionals[0]),
+    targets: parseTargets(options.to, io),
+    commit: options.commit ?? "ack",
+    intercept: options.intercept ?? "auto",
+    windowBytes: options["window-bytes"] ?? limits.windowBytes,
+    onUnreachable: options["on-unreachable"] ?? "degrade",
+    http: options.http,
+  };
+}
+
+function parseTargets(texts: string[], io: Pick<Io, "env">): TargetName[] {
+  if (texts.length === 0) throw new UsageError(`Cannot run "watch-source": --to TARGET is missing`);
+  const targets = texts.map((text) => parseTargetName(text, { home: io.env("HOME") }));
+  const seen = new Set<string>();
+  for (const target of targets) {
+    const key = target.kind === "token" ? target.token : formatTargetName(target);
+    if (seen.has(key)) {
+      throw new UsageError(`Cannot use --to "${formatTargetName(target)}": it is given twice`);
+    }
+    seen.add(key);
+  }
+  return targets;
+}
