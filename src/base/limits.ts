@@ -92,6 +92,35 @@ export const limits = {
   /** Pause between two background verification scans. */
   verifyEveryMs: 10 * 60_000,
 
+  // ——— Interceptors ———
+
+  /** Hints delivered at once; more of them come in several deliveries. */
+  hintBatchMax: 8_192,
+  /** After the first event of a batch, so long is waited for more. */
+  hintGatherMs: 1,
+  /** Wait for the second half of a rename; then the first half counts as moved out of the tree. */
+  renamePartnerMs: 5,
+  /** A directory that could not be reached where it was heard of is tried again so long; then the tree is armed anew. */
+  misplacedMs: 250,
+  /** A directory that lost its place in the tree stays watched so long, should a later event tell its new place. */
+  limboMs: 50,
+  /** Whether the root still stands at its path is looked at this often. */
+  rootCheckMs: 2_000,
+  /** A directory with an event this recently is looked below after its rename. At most twice as long in effect. */
+  recentlyHeardMs: 30_000,
+  /** `watchfs`: pauses after which a new directory is looked below, since its watch comes late. */
+  newDirectoryLooksMs: [0, 300, 1_500],
+  /** `watchfs`: more events than this within the window are answered by one look at everything. */
+  stormEvents: 1_000,
+  stormWindowMs: 50,
+  /** `watchfs`: pause between two looks at everything, and the same while it cannot hear at all. */
+  watchfsVerifyMs: 10_000,
+  deafScanMs: 2_000,
+  /** `watchfs`: pause between two probes of whether it still hears, and the time each has to be heard. */
+  watchfsProbeMs: 2_000,
+  /** `watchfs`: deaf watchers left behind (each keeps a thread); then it no longer listens. */
+  deafWatchersMax: 3,
+
   // ——— Target ———
 
   /** Ops and bytes made durable together. */
@@ -103,6 +132,18 @@ export const limits = {
   blockedRetryMs: 1_000,
   /** Touched paths kept for a source that has not yet saved its index; beyond it the source compares everything. */
   touchedPathsMax: 500_000,
+  /** Failures kept until the source's index is saved; beyond it the source compares everything. */
+  failuresKeptMax: 1_000,
+  /** Transfers open at once in one stream. A further `open` fails. */
+  openTransfersMax: 64,
+  /** Bytes of one message of a listing, of touched paths or of failures. */
+  answerChunkSize: 200 * KiB,
+  /** Questions (`list`, `sign`) of one session that wait for their answer. A further one closes the session. */
+  questionsMax: 1_024,
+  /** Bytes of messages on their way to the applying Worker; more wait in front of it. */
+  applyInboxBytes: 4 * MiB,
+  /** Bytes of answers on their way out of it; more are not yet computed. */
+  applyOutboxBytes: 4 * MiB,
 
   // ——— Control ———
 
@@ -118,4 +159,5 @@ assert(limits.opDataSizeMax + 2 * limits.pathSizeMax < limits.messageSizeMax, "o
 assert(limits.messageSizeMax <= limits.frameBodySizeMax, "one message fits one frame");
 assert(limits.mirrorWindowBytes < limits.windowBytes, "live ops find room beside mirror ops");
 assert(limits.groupBytes <= limits.windowBytes, "a group can be filled from one window");
+assert(limits.answerChunkSize + limits.pathSizeMax * 4 < limits.messageSizeMax, "one answer fits one message");
 assert(limits.pingAfterMs * 2 < limits.deadAfterMs, "a dead peer had its chance to answer");
