@@ -20,7 +20,7 @@ const RESOLVE_NO_XDEV = 0x01,
   RESOLVE_NO_SYMLINKS = 0x04,
   RESOLVE_BENEATH = 0x08;
 const HOW_SIZE = 24;
-const EAGAIN = 11, EINVAL = 22, ENOTDIR = 20, ELOOP = 40, EXDEV = 18;
+const EBADF = 9, EAGAIN = 11, EINVAL = 22, ENOTDIR = 20, ELOOP = 40, EXDEV = 18;
 
 /** Directories kept open by one tree. The one not used for longest is closed for a new one. */
 const OPEN_DIRECTORIES_MAX = 64;
@@ -148,7 +148,7 @@ export class LinuxDirectories {
   close(): void {
     if (this.#root < 0) return;
     const root = this.#root;
-    this.#root = -1;
+    this.#root = -EBADF;
     this.forget();
     libc().close(root);
   }
