@@ -16,6 +16,7 @@
  */
 import { ByteReader, ByteWriter } from "../base/bytes.ts";
 import { CorruptionError } from "../base/errors.ts";
+import { limits } from "../base/limits.ts";
 import type { Kind } from "../sys/file_system.ts";
 
 /** Id of the root's row, whether or not the row exists. */
@@ -80,13 +81,14 @@ export interface IndexRow {
   linkTarget: Uint8Array;
 }
 
-/** One row to be written or (`row` undefined) deleted. */
-export interface IndexChange {
-  id: number;
-  row: IndexRow | undefined;
-  /** `undefined` leaves the stored signature as it is, `null` deletes it. */
-  signature: Signature | null | undefined;
-}
+/** What one row becomes. */
+export type IndexChange =
+  /** `signature`: `undefined` leaves the stored one as it is, `null` deletes it. */
+  | { id: number; kind: "write"; row: IndexRow; signature: Signature | null | undefined }
+  /** The entry and its signature are gone. */
+  | { id: number; kind: "delete" }
+  /** The row, if there is one, stays but is not trusted any more. */
+  | { id: number; kind: "distrust" };
 
 /** What the store needs of an index; `source/index.ts` is one. */
 export interface PersistentIndex {
@@ -126,11 +128,12 @@ export function encodeIndexRow(row: IndexRow): Uint8Array<ArrayBuffer> {
 const rowWriter = new ByteWriter(512);
 
 /**
- * Decodes what {@linkcode encodeIndexRow} made. Name and link target are views of `bytes`.
+ * Decodes what {@linkcode encodeIndexRow} made of the row with this id. Name and link target are views of `bytes`.
  *
- * @throws {CorruptionError} If the bytes are too few or a kind or flag is unknown. The message says only what was found.
+ * @throws {CorruptionError} If the bytes are too few, or a kind, flag, id or name cannot be. The message says only what was found.
  */
-export function decodeIndexRow(bytes: Uint8Array): IndexRow {
+export function decodeIndexRow(id: number, bytes: Uint8Array): IndexRow {
+  if (id < ROOT_ID || id > limits.indexEntriesMax) throw new CorruptionError("id out of range");
   if (bytes.length < 58) throw new CorruptionError(`row of ${bytes.length} bytes`);
   const reader = new ByteReader(bytes);
   const parent = reader.u32();
@@ -149,6 +152,7 @@ export function decodeIndexRow(bytes: Uint8Array): IndexRow {
   const nameSize = reader.u16();
   if (nameSize > reader.left) throw new CorruptionError(`name of ${nameSize} bytes in ${reader.left}`);
   const name = reader.raw(nameSize);
+  if (!isPlaceFor(id, parent, name)) throw new CorruptionError(`parent ${parent}, name of ${nameSize} bytes`);
   const linkTarget = reader.raw(reader.left);
   const trusted = (flags & TRUSTED) !== 0;
   const hasSignature = (flags & HAS_SIGNATURE) !== 0;
@@ -168,4 +172,11 @@ export function decodeIndexRow(bytes: Uint8Array): IndexRow {
     ino,
     linkTarget,
   };
+}
+
+/** Whether a row can have this parent and name: the root has none, every other has a name of one part. */
+function isPlaceFor(id: number, parent: number, name: Uint8Array): boolean {
+  if (id === ROOT_ID) return parent === 0 && name.length === 0;
+  if (parent < ROOT_ID || name.length === 0 || name.includes(0) || name.includes(0x2f)) return false;
+  return !(name[0] === 0x2e && (name.length === 1 || (name.length === 2 && name[1] === 0x2e)));
 }

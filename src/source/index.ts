@@ -1,0 +1,464 @@
+/**
+ * The index: what the source believes one target holds, per path. Comparing `lstat` with it turns a dirty path into
+ * ops, so it answers in microseconds and takes about a hundred bytes an entry (see `index_table.ts`).
+ *
+ * In memory it runs ahead of the target: an entry is changed when its op is sent. On disk (`store/index_store.ts`) it
+ * never does: each change carries the sequence of its op, and what is saved is the index as of the last acked sequence
+ * (how, and why so, is told in `index_changes.ts`). After a crash the loaded index is therefore a tree that the target
+ * held durably when `savedSequence` was acked; the paths that the target touched since then must be looked at with
+ * distrust, and no others.
+ *
+ * Sequence 0 means that the target is known to hold this already.
+ *
+ * The root (`""`) always has children, but is an entry only after `set("", …)`.
+ * @module
+ */
+import { assert } from "../base/errors.ts";
+import { isWithin, pathFromBytes, pathToBytes } from "../base/path.ts";
+import {
+  codesByKind,
+  DIRECTORY_CODE,
+  type IndexChange,
+  type IndexRow,
+  kindsByCode,
+  type PersistentIndex,
+  ROOT_ID,
+  type Signature,
+} from "../store/index_row.ts";
+import type { Kind } from "../sys/file_system.ts";
+import { type ChangingIndex, type Image, IndexChanges } from "./index_changes.ts";
+import { IndexSignatures } from "./index_signatures.ts";
+import { NodeTable } from "./index_table.ts";
+
+export type { Signature } from "../store/index_row.ts";
+
+const SLASH = 0x2f;
+const NO_BYTES = new Uint8Array(0);
+
+/** What the target holds at a path. */
+export interface Held {
+  kind: Kind;
+  /** Permission bits with suid, sgid and sticky: `0o7777`. */
+  mode: number;
+  uid: number;
+  gid: number;
+  /** Bytes. */
+  size: number;
+  /** Nanoseconds since 1970. */
+  mtimeNs: bigint;
+  /** Target of a symbolic link, else `""`. */
+  linkTarget: string;
+  /** Change time of the source's entry when it was sent, nanoseconds; with `dev` and `ino` 0 if unknown. */
+  ctimeNs: bigint;
+  /** Identity of the source's entry when it was sent. */
+  dev: number;
+  ino: bigint;
+  /** If false, contents must be compared before they are believed. */
+  trusted: boolean;
+}
+
+/** Bounds of an index that a test may want smaller. */
+export interface IndexOptions {
+  /** Bytes of saved signatures kept in memory. @default {limits.signatureCacheBytes} */
+  signatureCacheBytes?: number;
+}
+
+/** What one target holds, per path. Paths are those of `base/path.ts`. */
+export class Index implements PersistentIndex {
+  #table = new NodeTable();
+  #size = 0;
+  #startsOver = true;
+  readonly #signatures: IndexSignatures;
+  readonly #changes: IndexChanges;
+
+  /** The path looked up last, as raw bytes, and where in them its last name begins. */
+  #bytes: Uint8Array = new Uint8Array(4096);
+  #end = 0;
+  #nameStart = 0;
+
+  constructor(options: IndexOptions = {}) {
+    this.#signatures = new IndexSignatures(options.signatureCacheBytes);
+    this.#changes = new IndexChanges(this.#changingIndex());
+  }
+
+  // ——— Questions ———
+
+  /** Entries; the root counts once it was set. */
+  get size(): number {
+    return this.#size;
+  }
+
+  /** What the target holds at `path`, or `undefined` if nothing. The object is the caller's. */
+  get(path: string): Held | undefined {
+    const id = this.#locate(path);
+    if (id === 0 || this.#table.kind[id] === 0) return undefined;
+    return this.#heldOf(id);
+  }
+
+  /** Whether the target holds anything at `path`. */
+  has(path: string): boolean {
+    const id = this.#locate(path);
+    return id !== 0 && this.#table.kind[id] !== 0;
+  }
+
+  /** A path whose entry has this identity; any one of them if there are hard links. An inode number 0 is no identity. */
+  findByIdentity(dev: number, ino: bigint): string | undefined {
+    const id = this.#table.findIdentity(dev, ino);
+    return id === 0 ? undefined : this.#pathOf(id);
+  }
+
+  /** Names in a directory, in no order; none if there is no such directory. */
+  children(path: string): string[] {
+    const names: string[] = [];
+    const id = this.#locate(path);
+    if (id === 0) return names;
+    const table = this.#table;
+    for (let child = table.firstChild[id]; child !== 0; child = table.nextSibling[child]) {
+      names.push(nameFromBytes(table.name(child)));
+    }
+    return names;
+  }
+
+  /** Block signature of the file at `path`. Must not be changed by the caller. */
+  getSignature(path: string): Signature | undefined {
+    const id = this.#locate(path);
+    return id === 0 ? undefined : this.#signatures.get(id);
+  }
+
+  // ——— Changes ———
+
+  /**
+   * Sets what the target holds at `path`, whose directory must be in the index. An entry that was there is replaced:
+   * a directory that becomes something else loses its children, and another kind loses its signature.
+   */
+  set(path: string, held: Held, sequence: number): void {
+    this.#changes.begin(sequence);
+    let id = this.#locate(path);
+    const kindCode = codesByKind[held.kind];
+    assert(id !== ROOT_ID || kindCode === DIRECTORY_CODE, "the root is a directory");
+    if (id === 0) {
+      id = this.#create(held.linkTarget);
+    } else {
+      const losesChildren = this.#table.firstChild[id] !== 0 && kindCode !== DIRECTORY_CODE;
+      if (losesChildren) this.#removeBelow(id);
+      // Rows below a directory need it to be one, so it turns into something else, or back, only in order.
+      const keepsPlace = (this.#table.kind[id] === DIRECTORY_CODE) === (kindCode === DIRECTORY_CODE);
+      this.#changes.changing(id, { keepsPlace });
+      if (this.#table.kind[id] !== kindCode) this.#signatures.set(id, undefined);
+      this.#table.setTarget(id, pathToBytes(held.linkTarget));
+    }
+    if (this.#table.kind[id] === 0) this.#size++;
+    this.#table.setAttributes(id, { ...held, kindCode });
+  }
+
+  /** Removes an entry with everything below it. Nothing happens if there is none; the root only loses its children. */
+  remove(path: string, sequence: number): void {
+    this.#changes.begin(sequence);
+    const id = this.#locate(path);
+    if (id === 0) return;
+    this.#removeBelow(id);
+    if (id !== ROOT_ID) this.#removeOne(id);
+  }
+
+  /** Moves an entry with everything below it, signatures included. What was at `to` is removed. */
+  move(from: string, to: string, sequence: number): void {
+    if (from === to) return;
+    this.#changes.begin(sequence);
+    assert(
+      !isWithin(to, from) && !isWithin(from, to),
+      "an entry moves neither into itself nor over its directory",
+    );
+    const id = this.#locate(from);
+    assert(id !== 0, "the entry to be moved is in the index");
+    const replaced = this.#locate(to);
+    if (replaced !== 0) {
+      this.#removeBelow(replaced);
+      this.#removeOne(replaced);
+    }
+    const parent = this.#locateParent();
+    const name = this.#bytes.slice(this.#nameStart, this.#end);
+    this.#changing(id);
+    this.#place(id, parent, name);
+  }
+
+  /** Swaps two entries, each with everything below it. Neither may lie within the other. */
+  exchange(a: string, b: string, sequence: number): void {
+    if (a === b) return;
+    this.#changes.begin(sequence);
+    assert(!isWithin(a, b) && !isWithin(b, a), "entries to be exchanged do not lie within each other");
+    const idOfA = this.#locate(a);
+    const idOfB = this.#locate(b);
+    assert(idOfA !== 0 && idOfB !== 0, "entries to be exchanged are in the index");
+    this.#changing(idOfA);
+    this.#changing(idOfB);
+    const table = this.#table;
+    const [parentOfA, parentOfB] = [table.parent[idOfA], table.parent[idOfB]];
+    const [nameOfA, nameOfB] = [table.name(idOfA).slice(), table.name(idOfB).slice()];
+    // Out of the way first: for a moment two entries would have one name.
+    table.unlink(idOfB);
+    this.#place(idOfA, parentOfB, nameOfB);
+    this.#rename(idOfB, nameOfA);
+    table.link(idOfB, parentOfA);
+  }
+
+  /** Sets or (with `undefined`) drops the signature of the entry at `path`, which must exist. Keeps the buffer. */
+  setSignature(path: string, signature: Signature | undefined, sequence: number): void {
+    const id = this.#locate(path);
+    assert(id !== 0, "the entry of a signature is in the index");
+    if (signature === undefined && !this.#signatures.has(id)) return;
+    this.#changes.begin(sequence);
+    this.#changes.changing(id, { keepsPlace: true });
+    this.#signatures.set(id, signature);
+  }
+
+  /** Everything up to this sequence is durable on the target. */
+  acknowledge(sequence: number): void {
+    this.#changes.acknowledge(sequence);
+  }
+
+  /** Empties the index, for a new stream: nothing is pending any more, and sequences count from 1 again. */
+  clear(): void {
+    this.#table = new NodeTable();
+    this.#size = 0;
+    this.#signatures.clear();
+    this.#changes.reset(0);
+    this.#startsOver = true;
+  }
+
+  // ——— For the store ———
+
+  /** The last sequence that the target has acked. */
+  get acknowledged(): number {
+    return this.#changes.acknowledged;
+  }
+
+  /** Changes that wait for an ack. */
+  get pendingCount(): number {
+    return this.#changes.pendingCount;
+  }
+
+  /** Rows that the next save will write, at least. */
+  get unsavedCount(): number {
+    return this.#changes.unsavedCount;
+  }
+
+  get startsOver(): boolean {
+    return this.#startsOver;
+  }
+
+  changes(): Iterable<IndexChange> {
+    return this.#changes.changes();
+  }
+
+  changesSaved(): void {
+    this.#changes.changesSaved();
+    this.#startsOver = false;
+  }
+
+  restoreRow(id: number, row: IndexRow): void {
+    const table = this.#table;
+    table.reserve(id);
+    table.setText(id, row.name, row.linkTarget);
+    table.setAttributes(id, row);
+    table.parent[id] = row.parent;
+    if (row.hasSignature && row.trusted) this.#signatures.restore(id);
+    else if (row.hasSignature) this.#signatures.restoreUnusable(id);
+    this.#size++;
+  }
+
+  finishRestore(acknowledged: number): string | undefined {
+    const table = this.#table;
+    for (let id = ROOT_ID + 1; id < table.idsUsed; id++) {
+      if (table.kind[id] === 0) continue;
+      const parent = table.parent[id];
+      const isOrphan = parent !== ROOT_ID &&
+        (parent >= table.idsUsed || table.kind[parent] !== DIRECTORY_CODE);
+      if (isOrphan) return `row ${id} has no directory ${parent}`;
+      const name = table.name(id);
+      if (table.find(parent, name, 0, name.length) !== 0) return `row ${id} has the name of another`;
+      table.link(id, parent);
+    }
+    let reachable = table.kind[ROOT_ID] === 0 ? -1 : 0;
+    for (const _ of table.subtree(ROOT_ID)) reachable++;
+    if (reachable !== this.#size) return `${this.#size - reachable} rows lie within themselves`;
+    table.collectFreeIds();
+    this.#changes.reset(acknowledged);
+    this.#startsOver = false;
+    return undefined;
+  }
+
+  readSignaturesWith(read: (id: number) => Signature | undefined): void {
+    this.#signatures.readWith(read);
+  }
+
+  /** Bytes of the tables and of signatures in memory, for measurements. */
+  get byteSize(): number {
+    return this.#table.byteSize + this.#signatures.cachedSize;
+  }
+
+  // ——— Steps ———
+
+  #create(linkTarget: string): number {
+    const parent = this.#locateParent();
+    const name = this.#bytes.subarray(this.#nameStart, this.#end);
+    const id = this.#table.take();
+    this.#changes.changing(id, { keepsPlace: false });
+    this.#table.setText(id, name, linkTarget === "" ? NO_BYTES : pathToBytes(linkTarget));
+    this.#table.link(id, parent);
+    return id;
+  }
+
+  #removeBelow(top: number): void {
+    if (this.#table.firstChild[top] === 0) return;
+    const below = [...this.#table.subtree(top)];
+    // Children before their directory.
+    for (let i = below.length - 1; i > 0; i--) this.#removeOne(below[i]);
+  }
+
+  #removeOne(id: number): void {
+    this.#changes.changing(id, { keepsPlace: false });
+    this.#signatures.set(id, undefined);
+    this.#table.unlink(id);
+    this.#table.forgetText(id);
+    this.#table.clearAttributes(id);
+    this.#size--;
+    if (this.#changes.immediate) this.#table.giveBack(id);
+  }
+
+  /** Announces that an entry is about to get another path, and what is below it with it. */
+  #changing(id: number): void {
+    this.#changes.changing(id, { keepsPlace: false });
+    // Only a late change concerns the rows below: they claim old paths until it counts.
+    if (!this.#changes.late) return;
+    for (const below of this.#table.subtree(id)) {
+      if (below !== id) this.#changes.changing(below, { keepsPlace: false });
+    }
+  }
+
+  /** Gives an entry another parent and name. */
+  #place(id: number, parent: number, name: Uint8Array): void {
+    this.#table.unlink(id);
+    this.#rename(id, name);
+    this.#table.link(id, parent);
+  }
+
+  /** Gives an entry that is not linked another name. */
+  #rename(id: number, name: Uint8Array): void {
+    const target = this.#table.target(id).slice();
+    this.#table.forgetText(id);
+    this.#table.setText(id, name, target);
+  }
+
+  #changingIndex(): ChangingIndex {
+    return {
+      capture: (id) => this.#capture(id),
+      settled: (id) => {
+        if (id !== ROOT_ID && this.#table.kind[id] === 0) this.#table.giveBack(id);
+      },
+      saved: (id) => this.#signatures.saved(id),
+    };
+  }
+
+  #capture(id: number): Image {
+    const table = this.#table;
+    if (table.kind[id] === 0) return { row: undefined, signature: undefined };
+    const row: IndexRow = {
+      parent: table.parent[id],
+      name: table.name(id).slice(),
+      kindCode: table.kind[id],
+      trusted: table.trusted[id] === 1,
+      hasSignature: this.#signatures.has(id),
+      mode: table.mode[id],
+      uid: table.uid[id],
+      gid: table.gid[id],
+      size: table.size[id],
+      mtimeNs: table.mtimeNs[id],
+      ctimeNs: table.ctimeNs[id],
+      dev: table.device(id),
+      ino: table.ino[id],
+      linkTarget: table.targetSize[id] === 0 ? NO_BYTES : table.target(id).slice(),
+    };
+    return { row, signature: this.#signatures.change(id) };
+  }
+
+  #heldOf(id: number): Held {
+    const table = this.#table;
+    return {
+      kind: kindsByCode[table.kind[id]]!,
+      mode: table.mode[id],
+      uid: table.uid[id],
+      gid: table.gid[id],
+      size: table.size[id],
+      mtimeNs: table.mtimeNs[id],
+      linkTarget: table.targetSize[id] === 0 ? "" : pathFromBytes(table.target(id)),
+      ctimeNs: table.ctimeNs[id],
+      dev: table.device(id),
+      ino: table.ino[id],
+      trusted: table.trusted[id] === 1,
+    };
+  }
+
+  // ——— Paths ———
+
+  /** The entry at `path`, or 0. Afterwards the path's bytes and last name are in the fields. */
+  #locate(path: string): number {
+    this.#encode(path);
+    this.#nameStart = 0;
+    if (path === "") return ROOT_ID;
+    let id = ROOT_ID;
+    for (let at = 0; at <= this.#end; at++) {
+      if (at < this.#end && this.#bytes[at] !== SLASH) continue;
+      if (id !== 0) id = this.#table.find(id, this.#bytes, this.#nameStart, at);
+      if (at < this.#end) this.#nameStart = at + 1;
+    }
+    return id;
+  }
+
+  /** The directory of the path that was located last; it must be in the index. */
+  #locateParent(): number {
+    assert(this.#end > this.#nameStart, "a path has no empty name");
+    let id = ROOT_ID;
+    let start = 0;
+    for (let at = 0; at < this.#nameStart; at++) {
+      if (this.#bytes[at] !== SLASH) continue;
+      id = this.#table.find(id, this.#bytes, start, at);
+      assert(id !== 0, "the directory of an entry is in the index");
+      start = at + 1;
+    }
+    assert(
+      id === ROOT_ID || this.#table.kind[id] === DIRECTORY_CODE,
+      "the parent of an entry is a directory",
+    );
+    return id;
+  }
+
+  /** Puts the raw bytes of a path into the field; plain ASCII, the usual case, without allocating. */
+  #encode(path: string): void {
+    if (this.#bytes.length < path.length) this.#bytes = new Uint8Array(path.length * 2);
+    this.#end = path.length;
+    for (let i = 0; i < path.length; i++) {
+      const code = path.charCodeAt(i);
+      if (code > 0x7f) {
+        this.#bytes = pathToBytes(path);
+        this.#end = this.#bytes.length;
+        return;
+      }
+      this.#bytes[i] = code;
+    }
+  }
+
+  #pathOf(id: number): string {
+    let path = nameFromBytes(this.#table.name(id));
+    for (let up = this.#table.parent[id]; up > ROOT_ID; up = this.#table.parent[up]) {
+      path = `${nameFromBytes(this.#table.name(up))}/${path}`;
+    }
+    return path;
+  }
+}
+
+/** Decodes a name; short plain ASCII, the usual case, without a decoder. */
+function nameFromBytes(bytes: Uint8Array): string {
+  if (bytes.length > 64) return pathFromBytes(bytes);
+  for (let i = 0; i < bytes.length; i++) if (bytes[i] > 0x7f) return pathFromBytes(bytes);
+  return String.fromCharCode.apply(null, bytes as unknown as number[]);
+}
