@@ -127,7 +127,7 @@ unpack_privately() (
   new=$(mktemp -d "$1/new-XXXXXX") || exit 1
   trap 'rm -rf "$new"' EXIT
   trap 'exit 1' HUP INT TERM
-  printf '#!/bin/sh\nexit 0\n' >"$new/probe" && chmod 700 "$new/probe" && "$new/probe" || {
+  printf '#!/bin/sh\nexit 0\n' >"$new/probe" && chmod 700 "$new/probe" && "$new/probe" 2>/dev/null || {
     echo "programs may not run there"
     exit 1
   }
