@@ -81,7 +81,8 @@ export function openIndexStore(path: string): IndexStore {
   let database: DatabaseSync | undefined;
   try {
     database = new DatabaseSync(path);
-    database.exec("PRAGMA cache_size = -8192");
+    // Statements are run prepared: only then do errors carry SQLite's code.
+    database.prepare("PRAGMA cache_size = -8192").run();
     prepareSchema(database, path);
     return new IndexStore(database, path);
   } catch (error) {
@@ -150,7 +151,7 @@ export class IndexStore implements Disposable {
     // In WAL mode NORMAL syncs only at checkpoints, FULL at each commit.
     this.#run(
       "save",
-      () => this.#database.exec(`PRAGMA synchronous = ${options.durable ? "FULL" : "NORMAL"}`),
+      () => this.#execute(`PRAGMA synchronous = ${options.durable ? "FULL" : "NORMAL"}`),
     );
     const result = this.#transaction("save", () => {
       if (index.startsOver) this.#empty();
@@ -167,10 +168,10 @@ export class IndexStore implements Disposable {
 
   /** Empties the store, meta included. Durable. */
   reset(): void {
-    this.#run("reset", () => this.#database.exec("PRAGMA synchronous = FULL"));
+    this.#run("reset", () => this.#execute("PRAGMA synchronous = FULL"));
     this.#transaction("reset", () => {
       this.#empty();
-      this.#database.exec("DELETE FROM meta");
+      this.#execute("DELETE FROM meta");
       this.#setMeta("savedSequence", "0");
     });
   }
@@ -287,11 +288,16 @@ export class IndexStore implements Disposable {
   }
 
   #empty(): void {
-    this.#database.exec("DELETE FROM entry; DELETE FROM signature");
+    this.#execute("DELETE FROM entry");
+    this.#execute("DELETE FROM signature");
   }
 
   #setMeta(key: string, value: string): void {
     this.#statement("INSERT OR REPLACE INTO meta VALUES (?, ?)").run(key, value);
+  }
+
+  #execute(sql: string): void {
+    this.#statement(sql).run();
   }
 
   /** Prepares each statement once. */
@@ -303,14 +309,14 @@ export class IndexStore implements Disposable {
 
   #transaction<T>(verb: string, run: () => T): T {
     return this.#run(verb, () => {
-      this.#database.exec("BEGIN IMMEDIATE");
+      this.#execute("BEGIN IMMEDIATE");
       try {
         const result = run();
-        this.#database.exec("COMMIT");
+        this.#execute("COMMIT");
         return result;
       } catch (error) {
         // SQLite rolls back by itself after some failures (a full disk), after others not.
-        if (this.#database.isTransaction) this.#database.exec("ROLLBACK");
+        if (this.#database.isTransaction) this.#execute("ROLLBACK");
         throw error;
       }
     });
@@ -353,8 +359,9 @@ function prepareSchema(database: DatabaseSync, path: string): void {
 function storeError(verb: string, path: string, error: unknown): unknown {
   const { code: name, errcode } = error as { code?: unknown; errcode?: unknown };
   if (name !== "ERR_SQLITE_ERROR") return error;
-  // Without a code it is the opening itself that failed.
-  const code = typeof errcode === "number" ? errcode : 0;
+  // Without a code it is the opening itself that failed, or a statement could not be prepared.
+  const unreadable = /malformed|not a database/.test(reasonOf(error)) ? SQLITE_CORRUPT : 0;
+  const code = typeof errcode === "number" ? errcode : unreadable;
   const message = `Cannot ${verb} index ${quote(path)}: ${reasonOf(error)}`;
   switch (code & 0xff) {
     case SQLITE_CORRUPT:
