@@ -38,7 +38,7 @@ export const limits = {
   /** Bytes that one read from a connection asks for. */
   readSize: 256 * KiB,
   /** Sealed bytes waiting to be written; beyond it `send` waits. */
-  sendBufferBytes: MiB,
+  sendBufferBytes: 512 * KiB,
   /** Bytes of messages received and not yet taken; beyond it nothing is read, so the peer's `send` waits. */
   receiveBufferBytes: 4 * MiB,
   /** A closing side waits this long for the peer to take what was sent, then lets go. */
@@ -101,13 +101,15 @@ export const limits = {
   /** Wait for the second half of a rename; then the first half counts as moved out of the tree. */
   renamePartnerMs: 5,
   /** A directory that could not be reached where it was heard of is tried again so long; then the tree is armed anew. */
-  misplacedMs: 250,
+  misplacedMs: 1_000,
   /** A directory that lost its place in the tree stays watched so long, should a later event tell its new place. */
   limboMs: 50,
   /** Whether the root still stands at its path is looked at this often. */
   rootCheckMs: 2_000,
   /** A directory with an event this recently is looked below after its rename. At most twice as long in effect. */
   recentlyHeardMs: 30_000,
+  /** Directories asked one by one whether they lie below a renamed one; with more of them it is always listed. */
+  askedNodesMax: 4_096,
   /** `watchfs`: pauses after which a new directory is looked below, since its watch comes late. */
   newDirectoryLooksMs: [0, 300, 1_500],
   /** `watchfs`: more events than this within the window are answered by one look at everything. */
@@ -159,5 +161,8 @@ assert(limits.opDataSizeMax + 2 * limits.pathSizeMax < limits.messageSizeMax, "o
 assert(limits.messageSizeMax <= limits.frameBodySizeMax, "one message fits one frame");
 assert(limits.mirrorWindowBytes < limits.windowBytes, "live ops find room beside mirror ops");
 assert(limits.groupBytes <= limits.windowBytes, "a group can be filled from one window");
-assert(limits.answerChunkSize + limits.pathSizeMax * 4 < limits.messageSizeMax, "one answer fits one message");
+assert(
+  limits.answerChunkSize + limits.pathSizeMax * 4 < limits.messageSizeMax,
+  "one answer fits one message",
+);
 assert(limits.pingAfterMs * 2 < limits.deadAfterMs, "a dead peer had its chance to answer");

@@ -26,6 +26,8 @@ export interface InterceptorStats {
   overflows: number;
   /** Directories that cannot be watched (watch limit, no permission); they are found by the verification scan. */
   unwatched: number;
+  /** Why it hears nothing or only part and looks at everything regularly instead; `""` while it hears. */
+  limitation: string;
 }
 
 /** A running interceptor. */

@@ -1,0 +1,292 @@
+/**
+ * Hears of changes by inotify(7), through libc. It loses nothing: a new directory is watched first and listed then, a
+ * renamed one keeps its watch, and when the kernel's queue overflows the tree is armed anew and looked at wholly.
+ *
+ * ```text
+ *   kernel queue ─▶ InotifyQueue ─▶ #take: one event ─▶ HintBatch ─▶ onHints
+ *                                      │  directory came, went, moved
+ *                                      ▼
+ *                                   WatchArmer: WatchTree, watches, listings in slices
+ * ```
+ *
+ * All of it runs on the thread that started it, in slices of `limits.sliceMs`. Only the wait for events is on another.
+ *
+ * What a consumer must know of `moved`: by the time it is told, `to` may already be something else. Compare the
+ * identity (`dev`, `ino`) before believing it, and look at both paths otherwise. A directory in which something was heard
+ * of shortly before its rename is followed by `look-below`, since a look under its old name came to nothing.
+ * @module
+ */
+import { systemClock, yieldToEvents } from "../base/clock.ts";
+import { assert, reasonOf } from "../base/errors.ts";
+import { limits } from "../base/limits.ts";
+import { joinPath } from "../base/path.ts";
+import { HintBatch } from "./hint_batch.ts";
+import { IN, InotifyQueue } from "./inotify_queue.ts";
+import type { Interceptor, InterceptorOptions, InterceptorStats } from "./interceptor.ts";
+import { WatchArmer } from "./watch_armer.ts";
+import { NONE, REFUSED, ROOT } from "./watch_tree.ts";
+
+/** The first half of a rename, waiting for the second. */
+interface Departure {
+  path: string;
+  directory: boolean;
+  /** The directory's node and watch descriptor, if it was watched. */
+  node: number;
+  wd: number;
+  deadlineMs: number;
+}
+
+/** The `inotify` interceptor. Linux only. */
+export class InotifyInterceptor implements Interceptor {
+  readonly name = "inotify";
+  readonly lossy = false;
+  readonly #options: InterceptorOptions;
+  readonly #counts = { events: 0, overflows: 0, unwatched: 0, limitation: "" };
+  readonly #batch = new HintBatch();
+  readonly #departures = new Map<number, Departure>();
+  #queue!: InotifyQueue;
+  #armer!: WatchArmer;
+  #state: "new" | "arming" | "hearing" | "gone" | "stopped" = "new";
+  #rearmReason = "";
+  #rootCheckedMs = 0;
+  #arming: Promise<void> | undefined;
+  #running: Promise<void> | undefined;
+
+  constructor(options: InterceptorOptions) {
+    this.#options = options;
+  }
+
+  get stats(): Readonly<InterceptorStats> {
+    this.#counts.unwatched = this.#armer?.refused ?? 0;
+    return this.#counts;
+  }
+
+  /** Directories watched, for tests and for measuring. */
+  get watchedCount(): number {
+    return this.#armer?.tree.size ?? 0;
+  }
+
+  /** @throws {SystemError} If the root cannot be watched. */
+  async start(): Promise<void> {
+    assert(this.#state === "new", "an interceptor starts once");
+    this.#open();
+    this.#state = "arming";
+    this.#arming = this.#arm();
+    await this.#arming;
+    if (this.#isStopped()) return;
+    // Whatever was heard until now happened before the consumer's scan, which comes after this.
+    this.#batch.take();
+    this.#state = "hearing";
+    this.#running = this.#run();
+  }
+
+  async stop(): Promise<void> {
+    if (this.#state !== "gone") this.#state = "stopped";
+    await this.#arming;
+    this.#queue?.wake();
+    await this.#running;
+    this.#queue?.close();
+  }
+
+  /** Makes a queue with a watch on the root, and a tree of the root alone. */
+  #open(): void {
+    const queue = new InotifyQueue();
+    try {
+      const rootWd = queue.watchRoot(this.#options.root);
+      this.#armer = new WatchArmer(queue, rootWd, { ...this.#options, batch: this.#batch });
+    } catch (error) {
+      queue.close();
+      throw error;
+    }
+    this.#queue = queue;
+    this.#departures.clear();
+  }
+
+  /** Watches every directory, taking events meanwhile so that the kernel's queue does not fill. */
+  async #arm(): Promise<void> {
+    this.#armer.armBelow(ROOT, "");
+    while (this.#armer.busy && !this.#isStopped()) {
+      this.#armer.work(performance.now() + limits.sliceMs);
+      await this.#drain();
+      this.#batch.take();
+      await yieldToEvents();
+    }
+  }
+
+  async #run(): Promise<void> {
+    try {
+      while (this.#state === "hearing") {
+        if (this.#rearmReason !== "") await this.#rearm();
+        else if (!this.#armer.busy) await this.#waitForEvents();
+        if (this.#isStopped()) break;
+        await this.#drain();
+        this.#settle();
+        this.#armer.work(performance.now() + limits.sliceMs);
+        this.#deliver();
+        if (this.#armer.lost) this.#rearmReason ||= "a directory was not where it was heard of";
+        await yieldToEvents();
+      }
+    } finally {
+      // Nothing polls here, so that an error from the consumer may leave.
+      this.#queue.close();
+    }
+  }
+
+  async #waitForEvents(): Promise<void> {
+    const waiting = this.#departures.size > 0 ? limits.renamePartnerMs : limits.rootCheckMs;
+    await this.#queue.wait(Math.min(waiting, this.#armer.patienceMs));
+    if (!this.#isStopped()) await systemClock.sleep(limits.hintGatherMs);
+  }
+
+  /** Takes all events that wait now, in slices. */
+  async #drain(): Promise<void> {
+    let sliceEnd = performance.now() + limits.sliceMs;
+    let taken = 0;
+    // Bounded: a writer faster than this loop must not keep departures and directories waiting.
+    for (let reads = 0; reads < 16 && this.#queue.fill(); reads++) {
+      while (this.#queue.next()) {
+        this.#take();
+        if ((++taken & 255) !== 0 || performance.now() < sliceEnd) continue;
+        if (this.#state === "hearing") this.#deliver();
+        await yieldToEvents();
+        if (this.#isStopped()) return;
+        sliceEnd = performance.now() + limits.sliceMs;
+      }
+    }
+  }
+
+  /** What becomes due between two drains. */
+  #settle(): void {
+    const nowMs = performance.now();
+    for (const [cookie, departure] of this.#departures) {
+      if (departure.deadlineMs > nowMs) break;
+      this.#departures.delete(cookie);
+      this.#departed(departure);
+    }
+    if (nowMs - this.#rootCheckedMs < limits.rootCheckMs) return;
+    this.#rootCheckedMs = nowMs;
+    this.#isRootThere();
+  }
+
+  #isRootThere(): boolean {
+    const isThere = this.#queue.isRoot(this.#options.root, this.#armer.tree.wd(ROOT));
+    if (!isThere) this.#rootGone("its path leads elsewhere now");
+    return isThere;
+  }
+
+  #deliver(): void {
+    if (this.#isStopped() || this.#batch.size === 0) return;
+    this.#options.onHints(this.#batch.take());
+  }
+
+  /** Starts over with an empty queue: cheaper to get right than mending a tree of which events were lost. */
+  async #rearm(): Promise<void> {
+    const reason = this.#rearmReason;
+    this.#rearmReason = "";
+    // Never follow a path to another directory: the new root is the manager's to judge.
+    if (!this.#isRootThere()) return;
+    this.#queue.close();
+    try {
+      this.#open();
+      await this.#arm();
+    } catch (error) {
+      return this.#rootGone(reasonOf(error));
+    }
+    this.#batch.lookBelow("", reason);
+    this.#deliver();
+  }
+
+  /** Takes the event that the queue read last. */
+  #take(): void {
+    const { wd, mask, cookie, name } = this.#queue.event;
+    this.#counts.events++;
+    if (mask & IN.Q_OVERFLOW) return this.#overflowed();
+    const { tree } = this.#armer;
+    const node = tree.byWd(wd);
+    if (node === NONE) return;
+    if (name === "") return this.#takeOwn(node, mask);
+    const directoryPath = tree.path(node);
+    if (directoryPath === undefined) return;
+    this.#armer.heard(node);
+    const path = joinPath(directoryPath, name);
+    if (mask & IN.MOVED_FROM) this.#takeDeparture(node, path);
+    else if (mask & IN.MOVED_TO) this.#takeArrival(node, path, this.#departures.get(cookie));
+    else this.#takeChange(node, path);
+    // A name came or went: the directory has another time now, of which the kernel says nothing.
+    if (mask & (IN.MOVED_FROM | IN.MOVED_TO | IN.CREATE | IN.DELETE)) this.#batch.look(directoryPath);
+    if (this.#batch.size >= limits.hintBatchMax && this.#state === "hearing") this.#deliver();
+  }
+
+  /** An event of a watched directory itself. */
+  #takeOwn(node: number, mask: number): void {
+    const { tree } = this.#armer;
+    const path = tree.path(node);
+    if (node === ROOT && mask & (IN.DELETE_SELF | IN.IGNORED)) return this.#rootGone("it was removed");
+    if (node === ROOT && mask & IN.MOVE_SELF) return this.#rootGone("it was renamed");
+    if (node === ROOT && mask & IN.UNMOUNT) return this.#rootGone("it was unmounted");
+    if (path !== undefined) this.#batch.look(path);
+    if (mask & IN.UNMOUNT) this.#armer.lookAgain(tree.parent(node), tree.name(node));
+    if (mask & IN.IGNORED) this.#armer.forget(node);
+  }
+
+  #takeChange(parent: number, path: string): void {
+    const { mask, name } = this.#queue.event;
+    this.#batch.look(path);
+    if (!(mask & IN.ISDIR)) return;
+    const { tree } = this.#armer;
+    if (mask & IN.DELETE) return this.#armer.left(tree.find(parent, name));
+    const known = tree.find(parent, name);
+    const refused = known !== NONE && tree.wd(known) === REFUSED;
+    if (mask & IN.CREATE || (mask & IN.ATTRIB && (known === NONE || refused))) {
+      this.#armer.adopt(parent, name);
+    }
+  }
+
+  #takeDeparture(parent: number, path: string): void {
+    const { mask, cookie, name } = this.#queue.event;
+    const directory = (mask & IN.ISDIR) !== 0;
+    const node = directory ? this.#armer.tree.find(parent, name) : NONE;
+    const wd = node === NONE ? NONE : this.#armer.tree.wd(node);
+    const deadlineMs = performance.now() + limits.renamePartnerMs;
+    this.#departures.set(cookie, { path, directory, node, wd, deadlineMs });
+  }
+
+  #takeArrival(parent: number, path: string, departure: Departure | undefined): void {
+    const { mask, cookie, name } = this.#queue.event;
+    const directory = (mask & IN.ISDIR) !== 0;
+    this.#departures.delete(cookie);
+    if (departure) this.#batch.moved(departure.path, path, directory);
+    this.#batch.look(path);
+    if (!directory) return;
+    if (departure && this.#isStillAt(departure)) this.#armer.renamed(departure.node, parent, name);
+    else this.#armer.adopt(parent, name);
+  }
+
+  /** The second half of a rename did not come: it left the tree. */
+  #departed(departure: Departure): void {
+    this.#batch.look(departure.path);
+    if (this.#isStillAt(departure)) this.#armer.left(departure.node);
+  }
+
+  /** Whether the directory that departed was watched, and nothing else was found out about it since. */
+  #isStillAt({ path, node, wd }: Departure): boolean {
+    const { tree } = this.#armer;
+    return tree.exists(node) && tree.wd(node) === wd && tree.path(node) === path;
+  }
+
+  #overflowed(): void {
+    this.#counts.overflows++;
+    this.#rearmReason = "the kernel's queue of events overflowed";
+  }
+
+  #rootGone(reason: string): void {
+    if (this.#state !== "hearing") return;
+    this.#batch.rootGone(reason);
+    this.#deliver();
+    this.#state = "gone";
+  }
+
+  #isStopped(): boolean {
+    return this.#state === "stopped" || this.#state === "gone";
+  }
+}

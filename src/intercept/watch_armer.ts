@@ -1,0 +1,350 @@
+/**
+ * Keeps the watches of a tree as they should be while the tree changes: every directory that is not excluded has one,
+ * under its right name.
+ *
+ * Events tell of the past: a path made from them may lead elsewhere already. So a directory is only ever watched
+ * through its *proven* parent (inotify_queue.ts), and these rules follow:
+ *
+ * | found at a place              | then                                                                         |
+ * |-------------------------------|------------------------------------------------------------------------------|
+ * | a directory without a watch   | it gets a node there, its listing is a job, then `look-below`                |
+ * | the node that has this place  | nothing to do                                                                |
+ * | a node of another place       | that node moves here, is listed again, and its old place is looked at        |
+ * | no directory                  | the node that had the place goes to limbo                                    |
+ * | the parent cannot be proven   | an event about it is still to come: tried again, at last the whole tree      |
+ *
+ * A node in limbo gives no hints. A later event may give it a place; otherwise its watches end.
+ * @module
+ */
+import { limits } from "../base/limits.ts";
+import { joinPath } from "../base/path.ts";
+import type { HintBatch } from "./hint_batch.ts";
+import type { InotifyQueue } from "./inotify_queue.ts";
+import { EXCLUDED, NONE, REFUSED, ROOT, WatchTree } from "./watch_tree.ts";
+
+/** A directory whose listing, with all that it finds, is in progress. */
+interface Job {
+  top: number;
+  /** Directories still to be listed. */
+  stack: number[];
+  /** Why it is looked below at the end. */
+  reason: string;
+  /** Directories that were watched already are listed too. */
+  full: boolean;
+}
+
+/** A place that could not be looked at. */
+interface Misplaced {
+  parent: number;
+  name: string;
+  deadlineMs: number;
+}
+
+/** A name in a directory of which the path is known. */
+interface Place {
+  parent: number;
+  parentPath: string;
+  name: string;
+}
+
+/** What {@linkcode WatchArmer} needs. */
+export interface WatchArmerOptions {
+  /** Absolute path of the root. */
+  root: string;
+  isExcluded?: (path: string) => boolean;
+  /** Takes the hints. */
+  batch: HintBatch;
+}
+
+const gone = new Set(["ENOENT", "ENOTDIR", "ELOOP"]);
+
+/** The watches of one tree. */
+export class WatchArmer {
+  readonly tree: WatchTree;
+  readonly #queue: InotifyQueue;
+  readonly #options: WatchArmerOptions;
+  /** By their top, in the order in which they are done. */
+  readonly #jobs = new Map<number, Job>();
+  /** Nodes that some job still has to list. */
+  readonly #unlisted = new Set<number>();
+  readonly #excluded = new Set<number>();
+  readonly #limbo = new Map<number, number>();
+  #misplaced: Misplaced[] = [];
+  #refused = 0;
+  #lost = false;
+  #heardLately = new Set<number>();
+  #heardBefore = new Set<number>();
+  #turnedMs = performance.now();
+
+  constructor(queue: InotifyQueue, rootWd: number, options: WatchArmerOptions) {
+    this.#queue = queue;
+    this.#options = options;
+    this.tree = new WatchTree(rootWd);
+  }
+
+  /** Directories that the system refuses to watch, each with all that lies below it. */
+  get refused(): number {
+    return this.#refused;
+  }
+
+  /** Whether {@linkcode work} has listings to do. */
+  get busy(): boolean {
+    return this.#jobs.size > 0;
+  }
+
+  /** Whether a directory could not be found again: only arming the whole tree anew helps. */
+  get lost(): boolean {
+    return this.#lost;
+  }
+
+  /** Milliseconds until {@linkcode work} should be called even if nothing was heard. */
+  get patienceMs(): number {
+    if (this.#misplaced.length > 0) return limits.renamePartnerMs;
+    return this.#limbo.size > 0 ? limits.limboMs : Infinity;
+  }
+
+  /** Notes that something was heard in a directory. */
+  heard(node: number): void {
+    this.#heardLately.add(node);
+  }
+
+  /** Lists a watched directory and watches everything below it; then it is looked below for `reason`. */
+  armBelow(node: number, reason: string, options: { full?: boolean } = {}): void {
+    this.#unlisted.add(node);
+    const full = options.full || this.#jobs.get(node)?.full || false;
+    this.#jobs.set(node, { top: node, stack: [node], reason, full });
+  }
+
+  /** Looks at a place where a directory may be: watches it, or finds that it is the one known, or none. */
+  adopt(parent: number, name: string): void {
+    if (!this.#tryAdopt(parent, name)) this.lookAgain(parent, name);
+  }
+
+  /** Looks at a place a little later, when more was heard. */
+  lookAgain(parent: number, name: string): void {
+    this.#misplaced.push({ parent, name, deadlineMs: performance.now() + limits.misplacedMs });
+  }
+
+  /** A directory was renamed inside the tree. Everything below it moves along. */
+  renamed(node: number, parent: number, name: string): void {
+    const { tree } = this;
+    if (tree.isWithin(parent, node)) return this.#loseTrack();
+    const held = tree.find(parent, name);
+    if (held !== NONE && held !== node) this.left(held);
+    tree.move(node, parent, name);
+    this.#limbo.delete(node);
+    this.adopt(parent, name);
+    if (!tree.exists(node)) return;
+    const holes = anyWithin(tree, this.#excluded, node);
+    if (holes) return this.armBelow(node, "rules may meet it otherwise under its new name", { full: true });
+    const path = tree.path(node);
+    if (path !== undefined && this.#heardWithin(node)) {
+      this.#options.batch.lookBelow(path, "it was renamed while it changed");
+    }
+  }
+
+  /** A directory is no longer at its place. Its watches end, unless a later event gives it another place. */
+  left(node: number): void {
+    if (node === NONE) return;
+    if (this.tree.wd(node) <= 0) return this.#remove(node);
+    this.tree.detach(node);
+    this.#limbo.set(node, performance.now() + limits.limboMs);
+  }
+
+  /** The kernel ended a directory's watch. */
+  forget(node: number): void {
+    for (let child = this.tree.firstChild(node); child !== NONE; child = this.tree.firstChild(node)) {
+      this.left(child);
+    }
+    this.#remove(node);
+  }
+
+  /** Goes on with listings, misplaced directories and limbo, until `endMs` of `performance.now()`. */
+  work(endMs: number): void {
+    this.#retryMisplaced();
+    this.#clearLimbo(endMs);
+    const nowMs = performance.now();
+    if (nowMs - this.#turnedMs > limits.recentlyHeardMs) {
+      this.#turnedMs = nowMs;
+      this.#heardBefore = this.#heardLately;
+      this.#heardLately = new Set();
+    }
+    for (const job of this.#jobs.values()) {
+      while (job.stack.length > 0) {
+        this.#listOne(job, job.stack.pop()!);
+        if (performance.now() >= endMs) return;
+      }
+      // It may have been begun anew meanwhile.
+      if (this.#jobs.get(job.top) !== job) continue;
+      this.#jobs.delete(job.top);
+      this.#finish(job);
+    }
+  }
+
+  #finish({ top, reason }: Job): void {
+    const path = this.tree.exists(top) ? this.tree.path(top) : undefined;
+    if (path === undefined) return;
+    // Should it be renamed before the consumer came to look below it.
+    this.heard(top);
+    this.#options.batch.lookBelow(path, reason);
+  }
+
+  #listOne(job: Job, node: number): void {
+    const { tree } = this;
+    if (!tree.exists(node) || !(job.full || this.#unlisted.has(node))) return;
+    const path = tree.path(node);
+    if (path === undefined || tree.wd(node) <= 0) return;
+    const fd = this.#openProven(node, path, true);
+    if (fd < 0) return this.#couldNotList(node);
+    const listed = this.#queue.listDirectories(fd, (name) => {
+      const child = this.#watchChild(fd, { parent: node, parentPath: path, name });
+      if (child === NONE || (!job.full && !this.#unlisted.has(child))) return;
+      job.stack.push(child);
+    });
+    this.#queue.closeDirectory(fd);
+    if (listed) this.#unlisted.delete(node);
+    else this.#refuse(tree.parent(node), tree.name(node), path);
+  }
+
+  /** Watches a name in an open, proven directory. Gives the node if it is new there and must be listed. */
+  #watchChild(fd: number, { parent, parentPath, name }: Place): number {
+    if (this.#options.isExcluded?.(joinPath(parentPath, name))) {
+      this.#exclude(parent, name);
+      return NONE;
+    }
+    const wd = this.#queue.watchBelow(fd, name);
+    if (wd >= 0) return this.#settle(parent, name, wd);
+    if (gone.has(this.#queue.failure)) this.left(this.tree.find(parent, name));
+    else this.#refuse(parent, name, joinPath(parentPath, name));
+    return NONE;
+  }
+
+  /** Gives the directory that was just watched at a place its node there. */
+  #settle(parent: number, name: string, wd: number): number {
+    const { tree } = this;
+    const known = tree.byWd(wd);
+    const held = tree.find(parent, name);
+    if (known !== NONE && known === held) return known;
+    if (known !== NONE && tree.isWithin(parent, known)) {
+      this.lookAgain(parent, name);
+      return NONE;
+    }
+    if (held !== NONE) this.left(held);
+    if (known === NONE) {
+      const added = tree.add(parent, name, wd);
+      this.#unlisted.add(added);
+      return added;
+    }
+    if (!tree.inLimbo(known)) this.lookAgain(tree.parent(known), tree.name(known));
+    tree.move(known, parent, name);
+    this.#limbo.delete(known);
+    this.armBelow(known, "it was found at another place", { full: true });
+    return NONE;
+  }
+
+  /** `false` if the parent could not be proven and it is worth trying again. */
+  #tryAdopt(parent: number, name: string): boolean {
+    const { tree } = this;
+    const parentPath = tree.exists(parent) ? tree.path(parent) : undefined;
+    if (parentPath === undefined || tree.wd(parent) <= 0) return true;
+    const fd = this.#openProven(parent, parentPath, false);
+    if (fd < 0) return false;
+    const child = this.#watchChild(fd, { parent, parentPath, name });
+    this.#queue.closeDirectory(fd);
+    if (child !== NONE && this.#unlisted.has(child) && !this.#jobs.has(child)) {
+      this.armBelow(child, "it appeared");
+    }
+    return true;
+  }
+
+  #couldNotList(node: number): void {
+    const { tree } = this;
+    const denied = this.#queue.failure === "EACCES" || this.#queue.failure === "ENAMETOOLONG";
+    if (node === ROOT) this.#loseTrack();
+    else if (denied) this.#refuse(tree.parent(node), tree.name(node), tree.path(node)!);
+    else {
+      this.#unlisted.add(node);
+      this.lookAgain(tree.parent(node), tree.name(node));
+    }
+  }
+
+  /** Notes that the directory at a place cannot be watched; the consumer looks below it as well as it can. */
+  #refuse(parent: number, name: string, path: string): void {
+    if (parent === NONE) return this.#loseTrack();
+    const held = this.tree.find(parent, name);
+    const wasRefused = held !== NONE && this.tree.wd(held) === REFUSED;
+    if (!wasRefused) {
+      if (held !== NONE) this.left(held);
+      this.tree.add(parent, name, REFUSED);
+      this.#refused++;
+    }
+    this.#options.batch.lookBelow(path, `it cannot be watched (${this.#queue.failure})`);
+  }
+
+  #exclude(parent: number, name: string): void {
+    const held = this.tree.find(parent, name);
+    if (held !== NONE && this.tree.wd(held) === EXCLUDED) return;
+    if (held !== NONE) this.left(held);
+    this.#excluded.add(this.tree.add(parent, name, EXCLUDED));
+  }
+
+  #openProven(node: number, path: string, listed: boolean): number {
+    const { root } = this.#options;
+    const absolute = path === "" ? root : `${root === "/" ? "" : root}/${path}`;
+    return this.#queue.openProven(absolute, this.tree.wd(node), { root: node === ROOT, listed });
+  }
+
+  #retryMisplaced(): void {
+    if (this.#misplaced.length === 0) return;
+    const trying = this.#misplaced;
+    this.#misplaced = [];
+    const nowMs = performance.now();
+    for (const place of trying) {
+      if (this.#tryAdopt(place.parent, place.name)) continue;
+      if (nowMs > place.deadlineMs) this.#loseTrack();
+      else this.#misplaced.push(place);
+    }
+  }
+
+  #clearLimbo(endMs: number): void {
+    const nowMs = performance.now();
+    for (const [top, deadlineMs] of this.#limbo) {
+      if (deadlineMs > nowMs) return;
+      while (this.tree.exists(top) && this.tree.inLimbo(top)) {
+        let node = top;
+        for (let child = node; child !== NONE; child = this.tree.firstChild(node)) node = child;
+        if (this.tree.wd(node) > 0) this.#queue.unwatch(this.tree.wd(node));
+        this.#remove(node);
+        if (performance.now() >= endMs) return;
+      }
+      this.#limbo.delete(top);
+    }
+  }
+
+  #remove(node: number): void {
+    const wd = this.tree.wd(node);
+    if (wd === REFUSED) this.#refused--;
+    this.#excluded.delete(node);
+    this.#unlisted.delete(node);
+    this.#limbo.delete(node);
+    this.tree.remove(node);
+  }
+
+  #heardWithin(node: number): boolean {
+    return anyWithin(this.tree, this.#heardLately, node) || anyWithin(this.tree, this.#heardBefore, node);
+  }
+
+  #loseTrack(): void {
+    this.#lost = true;
+  }
+}
+
+/**
+ * Whether one of `nodes` is `above` or lies below it; `true` as well if they are too many to be asked. Numbers of
+ * forgotten nodes do no harm.
+ */
+function anyWithin(tree: WatchTree, nodes: Set<number>, above: number): boolean {
+  if (nodes.size > limits.askedNodesMax) return true;
+  for (const node of nodes) if (tree.exists(node) && tree.isWithin(node, above)) return true;
+  return false;
+}
