@@ -1,0 +1,176 @@
+/**
+ * Compression of single messages.
+ *
+ * ```
+ * compressed body   original size u32 ‖ zstd frame, raw deflate or brotli stream
+ * kind (in the frame's flags)   0 none · 1 zstd · 2 deflate · 3 brotli
+ * ```
+ *
+ * The original size stands in front because the runtime's zstd and brotli give what they have, without an error, when
+ * the stream is cut off; and it bounds what is decompressed.
+ * @module
+ */
+import {
+  brotliCompressSync,
+  brotliDecompressSync,
+  constants,
+  deflateRawSync,
+  inflateRawSync,
+  zstdCompressSync,
+  zstdDecompressSync,
+} from "node:zlib";
+import { ByteReader, ByteWriter } from "../base/bytes.ts";
+import { ProtocolError } from "../base/errors.ts";
+import { limits } from "../base/limits.ts";
+
+/** A compression by the name that the command line uses. */
+export type CompressionName = "zstd" | "deflate" | "brotli" | "none";
+
+/** All of them; the first is the default. */
+export const compressionNames: readonly CompressionName[] = ["zstd", "deflate", "brotli", "none"];
+
+/** Smaller messages gain less than the call costs. */
+const COMPRESS_SIZE_MIN = 128;
+/** Of a larger message a piece of this size is tried first. */
+const PROBE_SIZE = 8 * 1024;
+/** Compression pays if it saves at least this part. */
+const SAVING_MIN = 1 / 16;
+/** After a message that did not pay, this many bytes are sent as they are; twice as many each further time. */
+const SKIP_BYTES_MIN = 64 * 1024;
+const SKIP_BYTES_MAX = 4 * 1024 * 1024;
+
+const SIZE_FIELD_SIZE = 4;
+
+interface Codec {
+  kind: number;
+  compress(bytes: Uint8Array): Uint8Array;
+  /** Throws if there are more than `sizeMax` bytes. */
+  decompress(bytes: Uint8Array, sizeMax: number): Uint8Array;
+}
+
+// The fastest level of each: replication must not wait for the compressor.
+const codecs: Record<Exclude<CompressionName, "none">, Codec> = {
+  zstd: {
+    kind: 1,
+    compress: (bytes) => zstdCompressSync(bytes, { params: { [constants.ZSTD_c_compressionLevel]: 1 } }),
+    decompress: (bytes, sizeMax) => zstdDecompressSync(bytes, { maxOutputLength: sizeMax }),
+  },
+  deflate: {
+    kind: 2,
+    compress: (bytes) => deflateRawSync(bytes, { level: 1 }),
+    decompress: (bytes, sizeMax) => inflateRawSync(bytes, { maxOutputLength: sizeMax }),
+  },
+  brotli: {
+    kind: 3,
+    // Quality 0 is slower than 1 here, and 1 compresses better.
+    compress: (bytes) => brotliCompressSync(bytes, { params: { [constants.BROTLI_PARAM_QUALITY]: 1 } }),
+    decompress: (bytes, sizeMax) => brotliDecompressSync(bytes, { maxOutputLength: sizeMax }),
+  },
+};
+const codecsByKind = new Map(Object.values(codecs).map((codec) => [codec.kind, codec]));
+
+/** A message as it goes into a frame. */
+export interface CompressedMessage {
+  /** For the frame's flags. */
+  kind: number;
+  /** The message itself if `kind` is 0, otherwise a new buffer. */
+  body: Uint8Array;
+}
+
+/** Compresses the messages of one direction, and learns whether it pays. */
+export class Compressor {
+  readonly name: CompressionName;
+  readonly #codec: Codec | undefined;
+  #skipBytes = SKIP_BYTES_MIN;
+  /** Bytes still to be sent without a try. */
+  #skipLeft = 0;
+
+  constructor(name: CompressionName) {
+    this.name = name;
+    this.#codec = name === "none" ? undefined : codecs[name];
+  }
+
+  /** Compresses a message, or leaves it as it is where that does not pay. */
+  compress(message: Uint8Array): CompressedMessage {
+    const codec = this.#codec;
+    if (codec === undefined || message.length < COMPRESS_SIZE_MIN || this.#skips(message.length)) {
+      return { kind: 0, body: message };
+    }
+    const body = compressIfItPays(codec, message);
+    this.#learn(body !== undefined);
+    return body === undefined ? { kind: 0, body: message } : { kind: codec.kind, body };
+  }
+
+  #skips(size: number): boolean {
+    if (this.#skipLeft <= 0) return false;
+    this.#skipLeft -= size;
+    return true;
+  }
+
+  #learn(paid: boolean): void {
+    if (paid) {
+      this.#skipBytes = SKIP_BYTES_MIN;
+    } else {
+      this.#skipLeft = this.#skipBytes;
+      this.#skipBytes = Math.min(this.#skipBytes * 2, SKIP_BYTES_MAX);
+    }
+  }
+}
+
+/**
+ * The message in a frame's body. The buffer is new unless `kind` is 0, which gives `body` itself.
+ *
+ * @throws {ProtocolError} If the kind is unknown, the stream broken, or the message larger than `limits.messageSizeMax`.
+ */
+export function decompress(
+  { kind, body }: { kind: number; body: Uint8Array<ArrayBuffer> },
+): Uint8Array<ArrayBuffer> {
+  if (kind === 0) {
+    if (body.length > limits.messageSizeMax) throw tooLarge(body.length);
+    return body;
+  }
+  const codec = codecsByKind.get(kind);
+  if (codec === undefined) throw new ProtocolError(`Cannot decompress: compression ${kind} is unknown`);
+  const reader = new ByteReader(body);
+  const size = reader.u32();
+  if (size > limits.messageSizeMax) throw tooLarge(size);
+  const message = decompressAtMost(codec, { bytes: reader.raw(reader.left), sizeMax: size });
+  if (message.length !== size) {
+    throw new ProtocolError(`Cannot decompress: ${message.length} bytes came out, not ${size}`);
+  }
+  return new Uint8Array(message.buffer as ArrayBuffer, message.byteOffset, message.length);
+}
+
+function decompressAtMost(
+  codec: Codec,
+  { bytes, sizeMax }: { bytes: Uint8Array; sizeMax: number },
+): Uint8Array {
+  try {
+    return codec.decompress(bytes, sizeMax);
+  } catch (cause) {
+    throw new ProtocolError("Cannot decompress: the stream is broken or longer than it says", { cause });
+  }
+}
+
+function tooLarge(size: number): ProtocolError {
+  return new ProtocolError(`Cannot read message: ${size} bytes are more than ${limits.messageSizeMax}`);
+}
+
+function compressIfItPays(codec: Codec, message: Uint8Array): Uint8Array | undefined {
+  if (message.length > 2 * PROBE_SIZE && !pays(codec.compress(probeOf(message)).length, PROBE_SIZE)) {
+    return undefined;
+  }
+  const compressed = codec.compress(message);
+  if (!pays(compressed.length + SIZE_FIELD_SIZE, message.length)) return undefined;
+  return new ByteWriter(SIZE_FIELD_SIZE + compressed.length).u32(message.length).raw(compressed).view();
+}
+
+/** A piece from the middle: the front of a message is headers and paths, which always compress. */
+function probeOf(message: Uint8Array): Uint8Array {
+  const at = (message.length - PROBE_SIZE) >>> 1;
+  return message.subarray(at, at + PROBE_SIZE);
+}
+
+function pays(compressedSize: number, size: number): boolean {
+  return compressedSize <= size * (1 - SAVING_MIN);
+}
