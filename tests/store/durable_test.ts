@@ -1,0 +1,111 @@
+import { assertEquals, assertThrows } from "@std/assert";
+import { utf8 } from "../../src/base/bytes.ts";
+import { CorruptionError } from "../../src/base/errors.ts";
+import {
+  loadJson,
+  readIfThere,
+  removeTemporaryFiles,
+  saveJson,
+  writeDurably,
+} from "../../src/store/durable.ts";
+import { lacks } from "../testing/needs.ts";
+import { tempDirectory } from "../testing/temp.ts";
+
+const isAnything = (_value: unknown): _value is unknown => true;
+const isNumber = (value: unknown): value is number => typeof value === "number";
+
+Deno.test("writeDurably() replaces a file and leaves nothing beside it", async () => {
+  await using directory = await tempDirectory();
+  const path = `${directory.path}/settings`;
+  writeDurably(path, utf8("old, and longer"));
+  writeDurably(path, utf8("new"));
+  assertEquals(Deno.readTextFileSync(path), "new");
+  assertEquals([...Deno.readDirSync(directory.path)].map((entry) => entry.name), ["settings"]);
+});
+
+Deno.test({
+  name: "writeDurably() gives the mode asked for, whatever the umask and the old file say",
+  ignore: Deno.build.os === "windows",
+  async fn() {
+    await using directory = await tempDirectory();
+    const path = `${directory.path}/key`;
+    Deno.writeFileSync(path, utf8("public"), { mode: 0o644 });
+    writeDurably(path, utf8("secret"));
+    assertEquals(Deno.statSync(path).mode! & 0o777, 0o600);
+    const umask = Deno.umask(0o077);
+    try {
+      writeDurably(path, utf8("shared"), { mode: 0o644 });
+    } finally {
+      Deno.umask(umask);
+    }
+    assertEquals(Deno.statSync(path).mode! & 0o777, 0o644);
+  },
+});
+
+Deno.test("writeDurably() that fails keeps the old contents and no temporary file", async () => {
+  await using directory = await tempDirectory();
+  const path = `${directory.path}/taken`;
+  Deno.mkdirSync(`${path}/full`, { recursive: true });
+  assertThrows(() => writeDurably(path, utf8("new")));
+  assertEquals([...Deno.readDirSync(directory.path)].map((entry) => entry.name), ["taken"]);
+});
+
+Deno.test({
+  name: "a reader never sees half of what writeDurably() writes",
+  ignore: lacks("linux"),
+  async fn() {
+    await using directory = await tempDirectory();
+    const path = `${directory.path}/state`;
+    writeDurably(path, utf8("0".repeat(100_000)));
+    const writer = new Deno.Command(Deno.execPath(), {
+      args: [
+        "eval",
+        `import { writeDurably } from ${JSON.stringify(import.meta.resolve("../../src/store/durable.ts"))};
+         for (let i = 0; i < 200; i++) writeDurably(Deno.args[0], new TextEncoder().encode(String(i % 10).repeat(100_000)));`,
+        path,
+      ],
+      stderr: "inherit",
+    }).spawn();
+    let ended = false;
+    const end = writer.status.then((status) => (ended = true, status));
+    let reads = 0;
+    while (!ended) {
+      const text = new TextDecoder().decode(readIfThere(path));
+      assertEquals(text.length, 100_000);
+      assertEquals(text.replaceAll(text[0], ""), "");
+      reads++;
+      await new Promise((resolve) => setTimeout(resolve));
+    }
+    assertEquals((await end).code, 0);
+    if (reads < 10) throw new Error(`Cannot trust this test: only ${reads} reads`);
+  },
+});
+
+Deno.test("loadJson() returns what saveJson() saved, lone surrogates of odd paths too", async () => {
+  await using directory = await tempDirectory();
+  const path = `${directory.path}/set.json`;
+  assertEquals(loadJson(path, isAnything), undefined);
+  const value = { name: "a\udc80b", list: [1, null] };
+  saveJson(path, value);
+  assertEquals(loadJson(path, isAnything), value);
+});
+
+Deno.test("loadJson() calls a file corrupt that is cut off, empty, garbage or of another shape", async () => {
+  await using directory = await tempDirectory();
+  const path = `${directory.path}/set.json`;
+  for (const contents of ["", `{"a":`, "\0\0\0\0", `"a number"`]) {
+    Deno.writeTextFileSync(path, contents);
+    assertThrows(() => loadJson(path, isNumber), CorruptionError, `Cannot load "${path}": `);
+  }
+});
+
+Deno.test("removeTemporaryFiles() removes what a killed writer left, and nothing else", async () => {
+  await using directory = await tempDirectory();
+  const names = ["set.json", "set.json.tmp-0123456789ab", "notes.tmp-x", "a.tmp-0123456789ab.txt"];
+  for (const name of names) Deno.writeTextFileSync(`${directory.path}/${name}`, "x");
+  assertEquals(removeTemporaryFiles(directory.path), 1);
+  assertEquals(
+    [...Deno.readDirSync(directory.path)].map((entry) => entry.name).sort(),
+    ["a.tmp-0123456789ab.txt", "notes.tmp-x", "set.json"],
+  );
+});
