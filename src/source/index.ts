@@ -14,6 +14,7 @@
  * @module
  */
 import { assert } from "../base/errors.ts";
+import { limits } from "../base/limits.ts";
 import { isWithin, pathFromBytes, pathToBytes } from "../base/path.ts";
 import {
   codesByKind,
@@ -253,6 +254,11 @@ export class Index implements PersistentIndex {
   changesSaved(): void {
     this.#changes.changesSaved();
     this.#startsOver = false;
+  }
+
+  beginRestore(lastId: number): void {
+    this.clear();
+    if (lastId > ROOT_ID && lastId <= limits.indexEntriesMax) this.#table.reserve(lastId);
   }
 
   restoreRow(id: number, row: IndexRow): void {

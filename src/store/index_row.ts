@@ -100,8 +100,10 @@ export interface PersistentIndex {
   changes(): Iterable<IndexChange>;
   /** Called when the changes are in the database for good: they need not be kept any more. */
   changesSaved(): void;
-  /** Empties the index before rows are restored. */
+  /** Empties the index. */
   clear(): void;
+  /** Empties the index and makes room for rows up to this id (which may be nonsense), before they are restored. */
+  beginRestore(lastId: number): void;
   /** Takes one loaded row, in any order of ids. Keeps none of its buffers. */
   restoreRow(id: number, row: IndexRow): void;
   /**

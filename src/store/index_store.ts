@@ -33,7 +33,7 @@ const APPLICATION_ID = 0x55494458;
 
 /** Rows of one SQL statement: five times as fast as one by one. */
 const ROWS_PER_STATEMENT = 64;
-const ROWS_PER_READ = 2_048;
+const ROWS_PER_READ = 512;
 
 const SQLITE_BUSY = 5;
 const SQLITE_IOERR = 10;
@@ -127,8 +127,12 @@ export class IndexStore implements Disposable {
    * @throws {CorruptionError} If a row is damaged, or the rows are not one whole tree. The index is empty then.
    */
   load(index: PersistentIndex): void {
-    index.clear();
     try {
+      const lastId = this.#run(
+        "load",
+        () => this.#statement("SELECT max(id) AS last FROM entry").get()!.last,
+      );
+      index.beginRestore((lastId ?? 0) as number);
       const savedSequence = this.#savedSequence();
       this.#run("load", () => this.#loadRows(index));
       const wrong = index.finishRestore(savedSequence);
