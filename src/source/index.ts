@@ -29,11 +29,11 @@ import {
 import type { Kind } from "../sys/file_system.ts";
 import { type ChangingIndex, type Image, IndexChanges } from "./index_changes.ts";
 import { IndexSignatures } from "./index_signatures.ts";
+import { nameFromBytes, PathFinder } from "./index_paths.ts";
 import { NodeTable } from "./index_table.ts";
 
 export type { Signature } from "../store/index_row.ts";
 
-const SLASH = 0x2f;
 const NO_BYTES = new Uint8Array(0);
 
 /** What the target holds at a path. */
@@ -67,15 +67,11 @@ export interface IndexOptions {
 /** What one target holds, per path. Paths are those of `base/path.ts`. */
 export class Index implements PersistentIndex {
   #table = new NodeTable();
+  #paths = new PathFinder(this.#table);
   #size = 0;
   #startsOver = true;
   readonly #signatures: IndexSignatures;
   readonly #changes: IndexChanges;
-
-  /** The path looked up last, as raw bytes, and where in them its last name begins. */
-  #bytes: Uint8Array = new Uint8Array(4096);
-  #end = 0;
-  #nameStart = 0;
 
   constructor(options: IndexOptions = {}) {
     this.#signatures = new IndexSignatures(options.signatureCacheBytes);
@@ -91,27 +87,27 @@ export class Index implements PersistentIndex {
 
   /** What the target holds at `path`, or `undefined` if nothing. The object is the caller's. */
   get(path: string): Held | undefined {
-    const id = this.#locate(path);
+    const id = this.#paths.locate(path);
     if (id === 0 || this.#table.kind[id] === 0) return undefined;
     return this.#heldOf(id);
   }
 
   /** Whether the target holds anything at `path`. */
   has(path: string): boolean {
-    const id = this.#locate(path);
+    const id = this.#paths.locate(path);
     return id !== 0 && this.#table.kind[id] !== 0;
   }
 
   /** A path whose entry has this identity; any one of them if there are hard links. An inode number 0 is no identity. */
   findByIdentity(dev: number, ino: bigint): string | undefined {
     const id = this.#table.findIdentity(dev, ino);
-    return id === 0 ? undefined : this.#pathOf(id);
+    return id === 0 ? undefined : this.#paths.pathOf(id);
   }
 
   /** Names in a directory, in no order; none if there is no such directory. */
   children(path: string): string[] {
     const names: string[] = [];
-    const id = this.#locate(path);
+    const id = this.#paths.locate(path);
     if (id === 0) return names;
     const table = this.#table;
     for (let child = table.firstChild[id]; child !== 0; child = table.nextSibling[child]) {
@@ -122,7 +118,7 @@ export class Index implements PersistentIndex {
 
   /** Block signature of the file at `path`. Must not be changed by the caller. */
   getSignature(path: string): Signature | undefined {
-    const id = this.#locate(path);
+    const id = this.#paths.locate(path);
     return id === 0 ? undefined : this.#signatures.get(id);
   }
 
@@ -134,7 +130,7 @@ export class Index implements PersistentIndex {
    */
   set(path: string, held: Held, sequence: number): void {
     this.#changes.begin(sequence);
-    let id = this.#locate(path);
+    let id = this.#paths.locate(path);
     const kindCode = codesByKind[held.kind];
     assert(id !== ROOT_ID || kindCode === DIRECTORY_CODE, "the root is a directory");
     if (id === 0) {
@@ -155,7 +151,7 @@ export class Index implements PersistentIndex {
   /** Removes an entry with everything below it. Nothing happens if there is none; the root only loses its children. */
   remove(path: string, sequence: number): void {
     this.#changes.begin(sequence);
-    const id = this.#locate(path);
+    const id = this.#paths.locate(path);
     if (id === 0) return;
     this.#removeBelow(id);
     if (id !== ROOT_ID) this.#removeOne(id);
@@ -169,15 +165,15 @@ export class Index implements PersistentIndex {
       !isWithin(to, from) && !isWithin(from, to),
       "an entry moves neither into itself nor over its directory",
     );
-    const id = this.#locate(from);
+    const id = this.#paths.locate(from);
     assert(id !== 0, "the entry to be moved is in the index");
-    const replaced = this.#locate(to);
+    const replaced = this.#paths.locate(to);
     if (replaced !== 0) {
       this.#removeBelow(replaced);
       this.#removeOne(replaced);
     }
-    const parent = this.#locateParent();
-    const name = this.#bytes.slice(this.#nameStart, this.#end);
+    const parent = this.#paths.locateParent();
+    const name = this.#paths.lastName().slice();
     this.#changing(id);
     this.#place(id, parent, name);
   }
@@ -187,8 +183,8 @@ export class Index implements PersistentIndex {
     if (a === b) return;
     this.#changes.begin(sequence);
     assert(!isWithin(a, b) && !isWithin(b, a), "entries to be exchanged do not lie within each other");
-    const idOfA = this.#locate(a);
-    const idOfB = this.#locate(b);
+    const idOfA = this.#paths.locate(a);
+    const idOfB = this.#paths.locate(b);
     assert(idOfA !== 0 && idOfB !== 0, "entries to be exchanged are in the index");
     this.#changing(idOfA);
     this.#changing(idOfB);
@@ -204,7 +200,7 @@ export class Index implements PersistentIndex {
 
   /** Sets or (with `undefined`) drops the signature of the entry at `path`, which must exist. Keeps the buffer. */
   setSignature(path: string, signature: Signature | undefined, sequence: number): void {
-    const id = this.#locate(path);
+    const id = this.#paths.locate(path);
     assert(id !== 0, "the entry of a signature is in the index");
     if (signature === undefined && !this.#signatures.has(id)) return;
     this.#changes.begin(sequence);
@@ -220,6 +216,7 @@ export class Index implements PersistentIndex {
   /** Empties the index, for a new stream: nothing is pending any more, and sequences count from 1 again. */
   clear(): void {
     this.#table = new NodeTable();
+    this.#paths = new PathFinder(this.#table);
     this.#size = 0;
     this.#signatures.clear();
     this.#changes.reset(0);
@@ -305,8 +302,8 @@ export class Index implements PersistentIndex {
   // ——— Steps ———
 
   #create(linkTarget: string): number {
-    const parent = this.#locateParent();
-    const name = this.#bytes.subarray(this.#nameStart, this.#end);
+    const parent = this.#paths.locateParent();
+    const name = this.#paths.lastName();
     const id = this.#table.take();
     this.#changes.changing(id, { keepsPlace: false });
     this.#table.setText(id, name, linkTarget === "" ? NO_BYTES : pathToBytes(linkTarget));
@@ -403,68 +400,4 @@ export class Index implements PersistentIndex {
       trusted: table.trusted[id] === 1,
     };
   }
-
-  // ——— Paths ———
-
-  /** The entry at `path`, or 0. Afterwards the path's bytes and last name are in the fields. */
-  #locate(path: string): number {
-    this.#encode(path);
-    this.#nameStart = 0;
-    if (path === "") return ROOT_ID;
-    let id = ROOT_ID;
-    for (let at = 0; at <= this.#end; at++) {
-      if (at < this.#end && this.#bytes[at] !== SLASH) continue;
-      if (id !== 0) id = this.#table.find(id, this.#bytes, this.#nameStart, at);
-      if (at < this.#end) this.#nameStart = at + 1;
-    }
-    return id;
-  }
-
-  /** The directory of the path that was located last; it must be in the index. */
-  #locateParent(): number {
-    assert(this.#end > this.#nameStart, "a path has no empty name");
-    let id = ROOT_ID;
-    let start = 0;
-    for (let at = 0; at < this.#nameStart; at++) {
-      if (this.#bytes[at] !== SLASH) continue;
-      id = this.#table.find(id, this.#bytes, start, at);
-      assert(id !== 0, "the directory of an entry is in the index");
-      start = at + 1;
-    }
-    assert(
-      id === ROOT_ID || this.#table.kind[id] === DIRECTORY_CODE,
-      "the parent of an entry is a directory",
-    );
-    return id;
-  }
-
-  /** Puts the raw bytes of a path into the field; plain ASCII, the usual case, without allocating. */
-  #encode(path: string): void {
-    if (this.#bytes.length < path.length) this.#bytes = new Uint8Array(path.length * 2);
-    this.#end = path.length;
-    for (let i = 0; i < path.length; i++) {
-      const code = path.charCodeAt(i);
-      if (code > 0x7f) {
-        this.#bytes = pathToBytes(path);
-        this.#end = this.#bytes.length;
-        return;
-      }
-      this.#bytes[i] = code;
-    }
-  }
-
-  #pathOf(id: number): string {
-    let path = nameFromBytes(this.#table.name(id));
-    for (let up = this.#table.parent[id]; up > ROOT_ID; up = this.#table.parent[up]) {
-      path = `${nameFromBytes(this.#table.name(up))}/${path}`;
-    }
-    return path;
-  }
-}
-
-/** Decodes a name; short plain ASCII, the usual case, without a decoder. */
-function nameFromBytes(bytes: Uint8Array): string {
-  if (bytes.length > 64) return pathFromBytes(bytes);
-  for (let i = 0; i < bytes.length; i++) if (bytes[i] > 0x7f) return pathFromBytes(bytes);
-  return String.fromCharCode.apply(null, bytes as unknown as number[]);
 }

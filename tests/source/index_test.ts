@@ -200,7 +200,7 @@ function assertSame(index: Index, model: Model, last: Change): void {
   }
 }
 
-Deno.test("Index holds 200,000 entries in 150 bytes each and answers in microseconds", () => {
+Deno.test("Index holds 200,000 entries in 190 bytes each, spare room included, and answers in microseconds", () => {
   const directoryCount = 2_000;
   const filesEach = 99;
   const count = directoryCount * (filesEach + 1);

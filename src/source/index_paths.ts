@@ -1,0 +1,92 @@
+/**
+ * From a path to an id of the index's table and back, without making a string or buffer for each name.
+ * @module
+ */
+import { assert } from "../base/errors.ts";
+import { pathFromBytes, pathToBytes } from "../base/path.ts";
+import { DIRECTORY_CODE, ROOT_ID } from "../store/index_row.ts";
+import type { NodeTable } from "./index_table.ts";
+
+const SLASH = 0x2f;
+
+/** Looks paths up in one table. Remembers the one looked up last. */
+export class PathFinder {
+  readonly #table: NodeTable;
+  /** The path looked up last, as raw bytes up to `#end`; its last name begins at `#nameStart`. */
+  #bytes: Uint8Array = new Uint8Array(4096);
+  #end = 0;
+  #nameStart = 0;
+
+  constructor(table: NodeTable) {
+    this.#table = table;
+  }
+
+  /** Id of the entry at `path`, or 0. The root is always found. */
+  locate(path: string): number {
+    this.#encode(path);
+    this.#nameStart = 0;
+    if (path === "") return ROOT_ID;
+    let id = ROOT_ID;
+    for (let at = 0; at <= this.#end; at++) {
+      if (at < this.#end && this.#bytes[at] !== SLASH) continue;
+      if (id !== 0) id = this.#table.find(id, this.#bytes, this.#nameStart, at);
+      if (at < this.#end) this.#nameStart = at + 1;
+    }
+    return id;
+  }
+
+  /** Id of the directory of the path that was located last; it must be in the index, and the path have a name. */
+  locateParent(): number {
+    assert(this.#end > this.#nameStart, "a path has no empty name");
+    let id = ROOT_ID;
+    let start = 0;
+    for (let at = 0; at < this.#nameStart; at++) {
+      if (this.#bytes[at] !== SLASH) continue;
+      id = this.#table.find(id, this.#bytes, start, at);
+      assert(id !== 0, "the directory of an entry is in the index");
+      start = at + 1;
+    }
+    assert(
+      id === ROOT_ID || this.#table.kind[id] === DIRECTORY_CODE,
+      "the parent of an entry is a directory",
+    );
+    return id;
+  }
+
+  /** Raw bytes of the last name of the path that was located last: a view, valid until the next. */
+  lastName(): Uint8Array {
+    return this.#bytes.subarray(this.#nameStart, this.#end);
+  }
+
+  /** Path of an entry of the tree. */
+  pathOf(id: number): string {
+    if (id === ROOT_ID) return "";
+    let path = nameFromBytes(this.#table.name(id));
+    for (let up = this.#table.parent[id]; up > ROOT_ID; up = this.#table.parent[up]) {
+      path = `${nameFromBytes(this.#table.name(up))}/${path}`;
+    }
+    return path;
+  }
+
+  /** Puts the raw bytes of a path into the field; plain ASCII, the usual case, without allocating. */
+  #encode(path: string): void {
+    if (this.#bytes.length < path.length) this.#bytes = new Uint8Array(path.length * 2);
+    this.#end = path.length;
+    for (let i = 0; i < path.length; i++) {
+      const code = path.charCodeAt(i);
+      if (code > 0x7f) {
+        this.#bytes = pathToBytes(path);
+        this.#end = this.#bytes.length;
+        return;
+      }
+      this.#bytes[i] = code;
+    }
+  }
+}
+
+/** Decodes a name; short plain ASCII, the usual case, without a decoder. */
+export function nameFromBytes(bytes: Uint8Array): string {
+  if (bytes.length > 64) return pathFromBytes(bytes);
+  for (let i = 0; i < bytes.length; i++) if (bytes[i] > 0x7f) return pathFromBytes(bytes);
+  return String.fromCharCode.apply(null, bytes as unknown as number[]);
+}
