@@ -183,6 +183,10 @@ function recognise(argument: string, spec: ArgumentsSpec<OptionTable>): Recognis
     ? /^(--[^=]*)(?:=(.*))?$/s.exec(argument)!
     : /^(-.)(?:=(.*)|(.+))?$/su.exec(argument)!;
   const attached = behindEquals ?? behind;
+  // "-state x" is --state with a dash too few, not -s with the value "tate".
+  if (behind !== undefined && Object.hasOwn(spec.options, argument.slice(1).split("=")[0])) {
+    throw new UsageError(`Cannot use ${argument}: did you mean -${argument}`);
+  }
   const name = longName(shown, spec);
   const option = spec.options[name];
   if (!option.takesValue && attached !== undefined) {
@@ -191,6 +195,7 @@ function recognise(argument: string, spec: ArgumentsSpec<OptionTable>): Recognis
   return { name, shown, option, attached };
 }
 
+/** The long name of an option as the user wrote it. */
 function longName(shown: string, spec: ArgumentsSpec<OptionTable>): string {
   const name = shown.replace(/^--?/, "");
   if (!shown.startsWith("--")) {

@@ -1,0 +1,216 @@
+import { assertEquals, assertThrows } from "@std/assert";
+import { resolve } from "node:path";
+import { UsageError } from "../../src/base/errors.ts";
+import { limits } from "../../src/base/limits.ts";
+import { parseMirrorOptions } from "../../src/modes/mirror_options.ts";
+import { parseRestoreOptions } from "../../src/modes/restore_options.ts";
+import { parseServeTargetOptions } from "../../src/modes/serve_target_options.ts";
+import { parseWatchSourceOptions } from "../../src/modes/watch_source_options.ts";
+import { testIo } from "../testing/test_io.ts";
+
+const io = testIo({ env: { HOME: "/home/a" } });
+const serveTarget = (...args: string[]) => parseServeTargetOptions(args);
+const watchSource = (...args: string[]) => parseWatchSourceOptions(args, io);
+const mirror = (...args: string[]) => parseMirrorOptions(args, io);
+const restore = (...args: string[]) => parseRestoreOptions(args, io);
+
+const transferDefaults = {
+  state: undefined,
+  name: undefined,
+  compress: "zstd",
+  cipher: "chacha20-poly1305",
+  blockSize: limits.blockSize,
+  fastMirrorSizeMin: limits.fastMirrorSizeMin,
+  json: false,
+} as const;
+
+Deno.test("parseServeTargetOptions() fills in defaults and reads everything", () => {
+  assertEquals(serveTarget("--root", "r"), {
+    root: resolve("r"),
+    listen: { hostname: "0.0.0.0", port: 7420 },
+    http: undefined,
+    state: undefined,
+    json: false,
+  });
+  assertEquals(
+    serveTarget("--root", "/r", "--listen", "[::]:0", "--http", ":8080", "--state", "/s", "--json"),
+    {
+      root: "/r",
+      listen: { hostname: "::", port: 0 },
+      http: { hostname: "127.0.0.1", port: 8080 },
+      state: "/s",
+      json: true,
+    },
+  );
+  assertEquals(serveTarget("--root", "/r", "--listen", "10.0.0.1").listen.port, 7420);
+  assertEquals(serveTarget("--root", "/r", "--listen", ":1").listen, { hostname: "0.0.0.0", port: 1 });
+});
+
+Deno.test("parseServeTargetOptions() refuses what cannot be used", () => {
+  assertThrows(() => serveTarget(), UsageError, "--root DIR is missing");
+  assertThrows(() => serveTarget("--root", "/r", "x"), UsageError, `"x" is one argument too many`);
+  assertThrows(() => serveTarget("--root", "/r", "--http", "h"), UsageError, "the port is missing");
+  assertThrows(() => serveTarget("--root", "/r", "--listen", "h:99999"), UsageError, "from 0 to 65535");
+});
+
+Deno.test("parseWatchSourceOptions() fills in defaults and reads everything", () => {
+  assertEquals(watchSource("d", "--to", "~/replica"), {
+    ...transferDefaults,
+    root: resolve("d"),
+    targets: [{ kind: "directory", path: "/home/a/replica" }],
+    commit: "ack",
+    intercept: "auto",
+    windowBytes: limits.windowBytes,
+    onUnreachable: "degrade",
+    http: undefined,
+  });
+  const everything = [
+    ["--to", "backup/www", "-t", "us1-x", "--name", "set", "--commit", "ack", "--intercept", "inotify"],
+    ["--compress", "brotli", "--cipher", "none", "--window-bytes", "64M", "--block-size", "512"],
+    [
+      "--fast-mirror-min",
+      "0",
+      "--on-unreachable",
+      "degrade",
+      "--state",
+      "/s",
+      "--http",
+      ":0",
+      "--json",
+      "/d",
+    ],
+  ].flat();
+  assertEquals(watchSource(...everything), {
+    state: "/s",
+    name: "set",
+    compress: "brotli",
+    cipher: "none",
+    blockSize: 512,
+    fastMirrorSizeMin: 0,
+    json: true,
+    root: "/d",
+    targets: [
+      { kind: "server", hostname: "backup", port: 7420, name: "www" },
+      { kind: "token", token: "us1-x" },
+    ],
+    commit: "ack",
+    intercept: "inotify",
+    windowBytes: 64 * 1024 * 1024,
+    onUnreachable: "degrade",
+    http: { hostname: "127.0.0.1", port: 0 },
+  });
+});
+
+Deno.test("parseWatchSourceOptions() refuses what this version cannot do, and never ignores it", () => {
+  const later = [
+    ["--commit", "real"],
+    ["--commit", "local"],
+    ["--commit", "remote"],
+    ["--intercept", "fanotify"],
+    ["--intercept", "fuse"],
+    ["--include", "*.txt"],
+    ["--exclude=*.tmp"],
+    ["--set", "FILE"],
+    ["--limit-rate", "10M"],
+    ["--on-unreachable", "block"],
+    ["--on-unreachable", "fail"],
+  ];
+  for (const option of later) {
+    assertThrows(
+      () => watchSource("d", "--to", "/r", ...option),
+      UsageError,
+      "not in this version",
+      option.join(" "),
+    );
+  }
+});
+
+Deno.test("parseWatchSourceOptions() refuses missing and doubled targets and sizes out of range", () => {
+  assertThrows(() => watchSource("d"), UsageError, "--to TARGET is missing");
+  assertThrows(() => watchSource("--to", "/r"), UsageError, "DIR is missing");
+  assertThrows(
+    () => watchSource("d", "--to", "/r", "--to", "/r/"),
+    UsageError,
+    `--to "/r": it is given twice`,
+  );
+  assertThrows(() => watchSource("d", "--to", "h/n", "--to", "h:7420/n"), UsageError, "it is given twice");
+  assertThrows(() => watchSource("d", "--to", "replica"), UsageError, `Cannot use target "replica"`);
+  assertThrows(() => watchSource("d", "--to", "/r", "--window-bytes", "1M"), UsageError, "from 2M to 1G");
+  assertThrows(
+    () => watchSource("d", "--to", "/r", "--intercept", "x"),
+    UsageError,
+    "auto, watchfs, inotify",
+  );
+  assertThrows(
+    () => watchSource("d", "--to", "/r", "--compress", "gzip"),
+    UsageError,
+    "zstd, deflate, brotli, none",
+  );
+  assertThrows(() => watchSource("d", "--to", "/r", "--cipher", "rot13"), UsageError, "it must be one of");
+});
+
+Deno.test("parseMirrorOptions() fills in defaults and reads everything", () => {
+  assertEquals(mirror("d", "/r"), {
+    ...transferDefaults,
+    root: resolve("d"),
+    target: { kind: "directory", path: "/r" },
+    dryRun: false,
+    delete: true,
+    full: false,
+    progress: false,
+  });
+  const { dryRun, delete: deletes, full, progress, blockSize } = mirror(
+    ...["d", "/r", "-n", "--no-delete", "--full", "--progress", "--block-size", "64K"],
+  );
+  assertEquals([dryRun, deletes, full, progress, blockSize], [true, false, true, true, 65_536]);
+  assertThrows(() => mirror("d"), UsageError, "TARGET is missing");
+  assertThrows(() => mirror("d", "/r", "/s"), UsageError, `"/s" is one argument too many`);
+  assertThrows(() => mirror("d", "/r", "--no-deletes"), UsageError, "did you mean --no-delete");
+});
+
+Deno.test("parseRestoreOptions() fills in defaults and reads everything", () => {
+  assertEquals(restore("h/n", "d"), {
+    ...transferDefaults,
+    target: { kind: "server", hostname: "h", port: 7420, name: "n" },
+    directory: resolve("d"),
+    paths: [],
+    overwrite: "older",
+    delete: false,
+    dryRun: false,
+    progress: false,
+  });
+  const read = restore(
+    "h/n",
+    "d",
+    "-p",
+    "./a/b/",
+    "--path=c",
+    "--overwrite",
+    "none",
+    "--delete",
+    "--dry-run",
+  );
+  assertEquals([read.paths, read.overwrite, read.delete, read.dryRun], [["a/b", "c"], "none", true, true]);
+});
+
+Deno.test("parseRestoreOptions() refuses paths that leave the replica and what this version cannot do", () => {
+  for (const path of ["/etc", "..", "a/../b", "a//b", "a/./b", "./../x", "a\0b"]) {
+    assertThrows(
+      () => restore("/r", "d", `--path=${path}`),
+      UsageError,
+      "must be relative to the replica",
+      path,
+    );
+  }
+  for (const path of ["./", "/", "."]) {
+    assertThrows(() => restore("/r", "d", `--path=${path}`), UsageError, "--path");
+  }
+  assertThrows(() => restore("/r", "d", "--path="), UsageError, "must not be empty");
+  assertThrows(() => restore("/r", "d", "--overwrite", "newer"), UsageError, "older, all, none");
+  assertThrows(() => restore("/r", "d", "--at", "5m"), UsageError, "Cannot use --at: not in this version");
+  assertThrows(
+    () => restore("/r", "d", "--accounts"),
+    UsageError,
+    "Cannot use --accounts: not in this version",
+  );
+});
