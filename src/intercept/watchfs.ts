@@ -1,0 +1,308 @@
+/**
+ * Hears of changes by `Deno.watchFs`: works on every system and needs no rights, but loses events without a word. What
+ * is known to go wrong, and the answer:
+ *
+ * | `Deno.watchFs`                                        | here                                                    |
+ * |-------------------------------------------------------|---------------------------------------------------------|
+ * | watches a new directory too late                      | it is looked below at once, after 0.3 s and after 1.5 s |
+ * | loses most of a storm; swallows the kernel's overflow | a storm, or `flag: "rescan"`, is one look at everything |
+ * | loses what nobody can know of                         | a look at everything every `verifyEveryMs`              |
+ * | throws on a name that is not UTF-8                    | a new watcher, then a look at everything                |
+ * | opens a FIFO of which it hears and never returns      | a probe outside the tree tells; a new watcher; after    |
+ * |                                                       | three of them only looks at everything, every 2 s       |
+ * | goes on listening to a root that is no longer there   | the root's identity is compared with every probe        |
+ * | cannot watch a whole tree (watch limit)               | only looks at everything                                |
+ *
+ * A watcher that hangs cannot be ended: its thread and its descriptors stay until the FIFO is opened by a writer or the
+ * process ends. It is not this thread that hangs. (To open the FIFO ourselves would wake its readers with an end of file.)
+ *
+ * Renames come as two separate paths: `moved` is never said. Excluded directories are heard of too.
+ * Starting takes as long as watching every directory does, in one go.
+ * @module
+ */
+import { assert, errorCode, reasonOf } from "../base/errors.ts";
+import { limits } from "../base/limits.ts";
+import { parentPath } from "../base/path.ts";
+import { systemError } from "../sys/errno.ts";
+import { HintBatch } from "./hint_batch.ts";
+import type { Interceptor, InterceptorOptions, InterceptorStats } from "./interceptor.ts";
+
+/** Options of {@linkcode WatchfsInterceptor}. */
+export interface WatchfsOptions extends InterceptorOptions {
+  /** Pause between two looks at everything, in milliseconds. @default {10_000} */
+  verifyEveryMs?: number;
+  /** Pause between two probes of whether it hears, in milliseconds; each has as long to be heard. @default {2_000} */
+  probeEveryMs?: number;
+}
+
+const PROBE_NAME = "probe";
+
+/** The `watchfs` interceptor. */
+export class WatchfsInterceptor implements Interceptor {
+  readonly name = "watchfs";
+  readonly lossy = true;
+  readonly #options: WatchfsOptions;
+  readonly #counts = { events: 0, overflows: 0, unwatched: 0, limitation: "" };
+  readonly #batch = new HintBatch();
+  readonly #timers = new Set<ReturnType<typeof setTimeout>>();
+  readonly #listeners = new Set<Promise<void>>();
+  /** Prefixes of reported paths: as given, and with symbolic links resolved. */
+  #prefixes: string[] = [];
+  #identity = "";
+  #probeDirectory = "";
+  #probesSent = 0;
+  #probesHeard = 0;
+  #watcher: Deno.FsWatcher | undefined;
+  #deafWatchers = 0;
+  #deliveryDue = false;
+  #windowStartMs = 0;
+  #windowEvents = 0;
+  #isStorm = false;
+  #state: "new" | "hearing" | "gone" | "stopped" = "new";
+
+  constructor(options: WatchfsOptions) {
+    this.#options = options;
+  }
+
+  get stats(): Readonly<InterceptorStats> {
+    return this.#counts;
+  }
+
+  /** @throws {SystemError} If the root is not a directory that can be seen. */
+  // deno-lint-ignore require-await -- the work is synchronous, the interface is not
+  async start(): Promise<void> {
+    assert(this.#state === "new", "an interceptor starts once");
+    const { root } = this.#options;
+    this.#identity = identityOf(root);
+    this.#prefixes = [...new Set([root, Deno.realPathSync(root)].map(slashed))];
+    this.#probeDirectory = Deno.realPathSync(Deno.makeTempDirSync({ prefix: "understudy-probe-" }));
+    this.#state = "hearing";
+    this.#listen();
+    this.#every(this.#options.probeEveryMs ?? limits.watchfsProbeMs, () => this.#probe());
+    this.#every(
+      this.#options.verifyEveryMs ?? limits.watchfsVerifyMs,
+      () => this.#lookAtAll("regular verification"),
+    );
+    const deafScanMs = Math.min(limits.deafScanMs, this.#options.verifyEveryMs ?? limits.deafScanMs);
+    this.#every(deafScanMs, () => this.#watcher ?? this.#lookAtAll(this.#counts.limitation));
+  }
+
+  async stop(): Promise<void> {
+    if (this.#state !== "gone") this.#state = "stopped";
+    for (const timer of this.#timers) clearTimeout(timer);
+    this.#timers.clear();
+    this.#closeWatcher();
+    await Promise.all(this.#listeners);
+    const probeDirectory = this.#probeDirectory;
+    this.#probeDirectory = "";
+    if (probeDirectory !== "") await Deno.remove(probeDirectory, { recursive: true });
+  }
+
+  /** Starts a watcher, or says why there can be none. */
+  #listen(): void {
+    this.#probesSent = this.#probesHeard = 0;
+    try {
+      this.#watcher = Deno.watchFs([this.#options.root, this.#probeDirectory], { recursive: true });
+    } catch (error) {
+      this.#watcher = undefined;
+      // The root stands for the whole tree.
+      this.#counts.unwatched = 1;
+      this.#counts.limitation = `the tree cannot be watched: ${reasonOf(error)}`;
+      return;
+    }
+    this.#counts.limitation = "";
+    this.#counts.unwatched = 0;
+    const listener = this.#take(this.#watcher);
+    this.#listeners.add(listener);
+    listener.finally(() => this.#listeners.delete(listener));
+  }
+
+  /** Takes a watcher's events until it is closed or fails. */
+  async #take(watcher: Deno.FsWatcher): Promise<void> {
+    const events = watcher[Symbol.asyncIterator]();
+    while (this.#watcher === watcher) {
+      let next: IteratorResult<Deno.FsEvent>;
+      try {
+        // By hand: `for await` would end with the first name that is not UTF-8.
+        next = await events.next();
+      } catch (error) {
+        if (this.#watcher === watcher) this.#restart(`listening failed: ${reasonOf(error)}`);
+        return;
+      }
+      if (next.done) return;
+      if (this.#watcher === watcher) this.#takeEvent(next.value);
+    }
+  }
+
+  #takeEvent(event: Deno.FsEvent): void {
+    if (this.#noteProbe(event.paths) || (event.kind === "access" && !event.flag)) return;
+    this.#counts.events++;
+    if (event.flag === "rescan") {
+      this.#counts.overflows++;
+      return this.#lookAtAll("events were lost");
+    }
+    if (this.#isInStorm(performance.now())) return;
+    for (const reported of event.paths) {
+      const path = this.#relative(reported);
+      if (path === undefined) continue;
+      this.#batch.look(path);
+      if (event.kind !== "modify") this.#cameOrWent(path, event.kind !== "remove");
+    }
+    this.#deliverSoon();
+  }
+
+  /** A name may have come or gone: its directory has another time, and if it is a directory its watch may come late. */
+  #cameOrWent(path: string, mayHaveCome: boolean): void {
+    if (path !== "") this.#batch.look(parentPath(path));
+    if (!mayHaveCome || path === "" || !isDirectory(`${this.#options.root}/${path}`)) return;
+    for (const pauseMs of limits.newDirectoryLooksMs) {
+      this.#after(pauseMs, () => this.#lookBelow(path, "its watch may have come late"));
+    }
+  }
+
+  /** Whether so much is heard that single paths say less than they cost. Everything is looked at when it is over. */
+  #isInStorm(nowMs: number): boolean {
+    if (nowMs - this.#windowStartMs > limits.stormWindowMs) {
+      this.#windowStartMs = nowMs;
+      this.#windowEvents = 0;
+    }
+    if (++this.#windowEvents <= limits.stormEvents) return this.#isStorm;
+    if (!this.#isStorm) {
+      this.#isStorm = true;
+      // Again later: directories made meanwhile are watched by then.
+      for (const pauseMs of limits.newDirectoryLooksMs) this.#after(pauseMs, () => this.#stormLook());
+    }
+    return true;
+  }
+
+  #stormLook(): void {
+    const isCalm = performance.now() - this.#windowStartMs > limits.stormWindowMs;
+    this.#isStorm = !isCalm && this.#windowEvents > limits.stormEvents;
+    if (this.#isStorm) this.#after(limits.newDirectoryLooksMs.at(-1)!, () => this.#stormLook());
+    this.#lookAtAll("too many events at once");
+  }
+
+  /** Whether the root still stands, and whether the last probe was heard; then sends the next one. */
+  #probe(): void {
+    if (this.#isRootGone() || !this.#watcher) return;
+    if (this.#probesHeard < this.#probesSent) {
+      this.#deafWatchers++;
+      return this.#restart("nothing is heard, perhaps for a FIFO in the tree");
+    }
+    try {
+      Deno.writeTextFileSync(`${this.#probeDirectory}/${PROBE_NAME}`, `${this.#probesSent}`);
+      this.#probesSent++;
+    } catch {
+      // Without room for a probe there is none: an unheard one must not count.
+    }
+  }
+
+  #noteProbe(paths: string[]): boolean {
+    if (!paths.some((path) => path.startsWith(this.#probeDirectory))) return false;
+    this.#probesHeard = this.#probesSent;
+    return true;
+  }
+
+  #isRootGone(): boolean {
+    let reason = "";
+    try {
+      if (identityOf(this.#options.root) !== this.#identity) reason = "another directory stands in its place";
+    } catch (error) {
+      reason = reasonOf(error);
+    }
+    if (reason === "" || this.#state !== "hearing") return this.#state !== "hearing";
+    this.#batch.rootGone(reason);
+    this.#deliver();
+    this.#state = "gone";
+    this.#closeWatcher();
+    return true;
+  }
+
+  #restart(reason: string): void {
+    this.#closeWatcher();
+    if (this.#state !== "hearing") return;
+    if (this.#deafWatchers < limits.deafWatchersMax) {
+      this.#listen();
+    } else {
+      this.#counts.unwatched = 1;
+      this.#counts.limitation = `${reason}; no longer listening`;
+    }
+    this.#lookAtAll(reason);
+  }
+
+  #closeWatcher(): void {
+    const watcher = this.#watcher;
+    this.#watcher = undefined;
+    watcher?.close();
+  }
+
+  #lookAtAll(reason: string): void {
+    this.#lookBelow("", reason);
+  }
+
+  #lookBelow(path: string, reason: string): void {
+    this.#batch.lookBelow(path, reason);
+    this.#deliverSoon();
+  }
+
+  #deliverSoon(): void {
+    if (this.#batch.size >= limits.hintBatchMax) return this.#deliver();
+    if (this.#deliveryDue) return;
+    this.#deliveryDue = true;
+    this.#after(limits.hintGatherMs, () => this.#deliver());
+  }
+
+  #deliver(): void {
+    this.#deliveryDue = false;
+    if (this.#state === "hearing" && this.#batch.size > 0) this.#options.onHints(this.#batch.take());
+  }
+
+  #after(pauseMs: number, call: () => void): void {
+    if (this.#state !== "hearing") return;
+    const timer = setTimeout(() => {
+      this.#timers.delete(timer);
+      call();
+    }, pauseMs);
+    this.#timers.add(timer);
+  }
+
+  #every(pauseMs: number, call: () => void): void {
+    this.#after(pauseMs, () => {
+      call();
+      this.#every(pauseMs, call);
+    });
+  }
+
+  #relative(reported: string): string | undefined {
+    const path = slashed(reported);
+    for (const prefix of this.#prefixes) {
+      if (path === prefix) return "";
+      const start = prefix.endsWith("/") ? prefix.length : prefix.length + 1;
+      if (path.startsWith(prefix) && path[start - 1] === "/") return path.slice(start);
+    }
+  }
+}
+
+function slashed(path: string): string {
+  return Deno.build.os === "windows" ? path.replaceAll("\\", "/") : path;
+}
+
+function isDirectory(path: string): boolean {
+  try {
+    return Deno.lstatSync(path).isDirectory;
+  } catch {
+    return false;
+  }
+}
+
+/** Tells a directory from one that replaced it. */
+function identityOf(root: string): string {
+  let found: Deno.FileInfo;
+  try {
+    found = Deno.statSync(root);
+  } catch (error) {
+    throw systemError(errorCode(error) || "ENOENT", "watch", root);
+  }
+  if (!found.isDirectory) throw systemError("ENOTDIR", "watch", root);
+  return found.ino ? `${found.dev}:${found.ino}` : `${found.birthtime?.getTime()}`;
+}
