@@ -1,0 +1,85 @@
+/**
+ * Ours and rsync side by side; see {@linkcode help}.
+ * @module
+ */
+import { parseArgs } from "@std/cli/parse-args";
+import { tempDirectory } from "../tests/testing/temp.ts";
+import { run } from "../tests/testing/understudy.ts";
+import { measureLatency, measureMemory } from "./live.ts";
+import { type BenchResult, describeMachine, markdown } from "./report.ts";
+import { type BenchOptions, compare, type ComparedRow, comparedRows } from "./rows.ts";
+
+const rowNames = [...comparedRows, "latency", "memory"];
+
+const help = `Measures the built executable against rsync -a to an rsync daemon on loopback.
+
+Usage: deno task bench [--only ROW ...] [--rounds N] [--dir DIR] [--json]
+
+  --only ROW       one of ${rowNames.join(", ")} (again for more)
+  --rounds N       how often each program runs each row (default 5)
+  --dir DIR        measure the file system of DIR (default: memory-backed)
+  --json           print JSON instead of Markdown
+  --contender C    only rsync or only understudy
+  --mirror-arg A   give A to every understudy mirror, as in --mirror-arg=--compress=none
+  --watch-arg A    the same for watch-source
+  --scale N        divide sizes and counts by N: to try the bench itself, not to publish`;
+
+const strings = ["only", "rounds", "dir", "contender", "mirror-arg", "watch-arg", "scale"];
+
+async function main(args: string[]): Promise<number> {
+  const unknown: string[] = [];
+  const flags = parseArgs(args, {
+    string: strings,
+    boolean: ["json", "help"],
+    collect: ["only", "mirror-arg", "watch-arg"],
+    default: { rounds: "5", scale: "1" },
+    unknown: (argument: string) => (unknown.push(argument), false),
+  });
+  if (flags.help) {
+    console.log(help);
+    return 0;
+  }
+  const only: string[] = flags.only.length > 0 ? flags.only : rowNames;
+  unknown.push(...only.filter((name) => !rowNames.includes(name)));
+  const rounds = Number(flags.rounds);
+  if (unknown.length > 0 || !(rounds >= 1)) {
+    console.error(`bench: Cannot use ${unknown.join(" ") || `--rounds ${flags.rounds}`}: see --help`);
+    return 2;
+  }
+  const contenders = flags.contender
+    ? [flags.contender as "rsync" | "understudy"]
+    : ["rsync", "understudy"] as const;
+  const report = (line: string) => console.error(line);
+  await using directory = await tempDirectory({ parent: flags.dir, prefix: "understudy-bench-" });
+  const options: BenchOptions = {
+    directory: directory.path,
+    rounds,
+    mirrorArgs: flags["mirror-arg"],
+    scale: Number(flags.scale),
+    contenders: [...contenders],
+    report,
+  };
+  const live = { directory: directory.path, watchArgs: flags["watch-arg"], scale: options.scale };
+  // Builds and unpacks the executable before anything is timed.
+  if (contenders.some((name) => name === "understudy")) {
+    await run(["version"], { expectCode: 0, timeoutMs: 300_000 });
+  }
+
+  const result: BenchResult = { machine: await describeMachine(directory.path), rounds, comparisons: [] };
+  for (const name of only) {
+    if (name === "latency" || name === "memory") continue;
+    result.comparisons.push(await compare(name as ComparedRow, options));
+  }
+  if (only.includes("latency") && options.contenders.includes("understudy")) {
+    report("latency");
+    result.latency = await measureLatency(live);
+  }
+  if (only.includes("memory") && options.contenders.includes("understudy")) {
+    report("memory");
+    result.memory = await measureMemory(live);
+  }
+  console.log(flags.json ? JSON.stringify(result, undefined, 2) : markdown(result));
+  return 0;
+}
+
+if (import.meta.main) Deno.exit(await main(Deno.args));
