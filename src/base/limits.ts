@@ -87,6 +87,18 @@ export const limits = {
   restMs: 2_000,
   /** Large files in transfer at the same time. */
   transfersMax: 2,
+  /** Large files waiting for their transfer; with more of them the mirror's scan waits. */
+  transfersWaitingMax: 1_024,
+  /** Questions to the target at a time; further ones wait. */
+  questionsAtOnce: 256,
+  /** Times that a failed op of one path is tried again at once; then the next change or verification scan does. */
+  applyAttemptsMax: 3,
+  /** Pause between two saves of an index. What was acked since then is compared after a crash. */
+  saveEveryMs: 1_000,
+  /** Age of the oldest waiting change from which a lane is *catching-up*. */
+  lagMs: 2_000,
+  /** Tries to reach the target before a command that is not a daemon gives up after it was connected once. */
+  reconnectAttemptsMax: 5,
   /** Problems kept for `status`; further ones are counted only. */
   problemsMax: 1_000,
   /** Pause between two background verification scans. */
@@ -165,4 +177,5 @@ assert(
   limits.answerChunkSize + limits.pathSizeMax * 4 < limits.messageSizeMax,
   "one answer fits one message",
 );
+assert(limits.questionsAtOnce <= limits.questionsMax, "no question closes the session");
 assert(limits.pingAfterMs * 2 < limits.deadAfterMs, "a dead peer had its chance to answer");

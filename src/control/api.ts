@@ -53,6 +53,8 @@ export interface SourceStatus {
   root: string;
   pid: number;
   interceptor: string;
+  /** Why this interceptor, and what it cannot hear. */
+  interceptorReason: string;
   /** `ordered`: the replica is at every moment a state that the source had. `convergent`: it comes to equal it. */
   promise: "convergent" | "ordered";
   commit: "ack" | "real" | "local" | "remote";

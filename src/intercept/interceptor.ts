@@ -42,6 +42,13 @@ export interface Interceptor {
    * @throws {SystemError} If the root cannot be watched at all.
    */
   start(): Promise<void>;
+  /**
+   * Hands on every hint of the changes made before the call. The kernel queues an event before the call that caused it
+   * returns, so reading until the queue is empty is enough and no cookie file is needed.
+   *
+   * @returns Whether that can be promised; otherwise only a scan tells.
+   */
+  sync(): Promise<boolean>;
   /** Stops and frees everything. No hint is given afterwards. */
   stop(): Promise<void>;
 }

@@ -78,3 +78,12 @@ export function hashBytes(bytes: Uint8Array): Uint8Array {
   assert(hasher !== undefined, "initHasher() has resolved before something is hashed");
   return hasher.init().update(bytes).digest("binary");
 }
+
+/** Hashes of the blocks of bytes in memory that begin at a block, as {@linkcode hashBlocks} makes them of a file. */
+export function hashBlocksOf(bytes: Uint8Array, blockSize: number): Uint8Array<ArrayBuffer> {
+  const hashes = new Uint8Array(blockCount(bytes.length, blockSize) * BLOCK_HASH_SIZE);
+  for (let at = 0, hashed = 0; at < bytes.length; at += blockSize, hashed += BLOCK_HASH_SIZE) {
+    hashes.set(hashBytes(bytes.subarray(at, at + blockSize)), hashed);
+  }
+  return hashes;
+}

@@ -1,0 +1,111 @@
+/**
+ * What must be done to make one entry of the receiver equal to the sender's. Pure: the same decision serves live
+ * changes, the mirror, the restore and `--dry-run`.
+ * @module
+ */
+import type { Held } from "../ops/held.ts";
+import type { AttributeChange, FileSystemAbilities, Stat } from "../sys/file_system.ts";
+
+/** How entries are compared, and what may be done about differences. */
+export interface PlanPolicy {
+  /** What the receiver can hold; what it cannot is neither compared nor sent (FEATURES T5). */
+  abilities: Pick<FileSystemAbilities, "ownership" | "modes" | "nanoseconds">;
+  /** Send every file whole, whatever the receiver seems to hold (`mirror --full`). @default {false} */
+  full?: boolean;
+  /** What to do with an entry that exists and differs. @default {"all"} */
+  overwrite?: "older" | "all" | "none";
+}
+
+/** One decision. */
+export type Step =
+  /** Equal, and known to be. */
+  | { do: "nothing" }
+  /** Equal by what can be seen: only remember the entry's identity. */
+  | { do: "adopt" }
+  /** Nothing there, or something of another kind (`replaces`), which goes first. */
+  | { do: "make"; replaces: boolean }
+  /** The contents may differ: compare them, send what does. */
+  | { do: "contents" }
+  | { do: "attributes"; change: AttributeChange }
+  /** Differs, but the receiver's entry is to stay. */
+  | { do: "keep"; reason: string };
+
+/**
+ * Decides what to do with an entry that the sender has.
+ *
+ * @param disk The sender's entry.
+ * @param held What the receiver is believed to hold, `undefined` for nothing.
+ */
+export function planEntry(
+  disk: Readonly<Stat>,
+  held: Held | undefined,
+  policy: PlanPolicy,
+  linkTarget = "",
+): Step {
+  if (!held) return { do: "make", replaces: false };
+  const step = compare(disk, held, policy, linkTarget);
+  return step.do === "nothing" || step.do === "adopt" ? step : guard(step, disk, held, policy);
+}
+
+/** Attributes of an entry that the receiver can hold. A symlink has no mode, a directory gets its time at the end. */
+export function sendableAttributes(
+  disk: Readonly<Stat>,
+  abilities: PlanPolicy["abilities"],
+): AttributeChange {
+  const change: AttributeChange = { mtimeNs: disk.mtimeNs };
+  if (abilities.modes && disk.kind !== "symlink") change.mode = disk.mode;
+  if (abilities.ownership) Object.assign(change, { uid: disk.uid, gid: disk.gid });
+  return change;
+}
+
+/** Whether two times are the same as far as the receiver can hold them. */
+export function sameTime(a: bigint, b: bigint, abilities: PlanPolicy["abilities"]): boolean {
+  return abilities.nanoseconds ? a === b : a / 1_000_000n === b / 1_000_000n;
+}
+
+function compare(disk: Readonly<Stat>, held: Held, policy: PlanPolicy, linkTarget: string): Step {
+  if (disk.kind !== held.kind) return { do: "make", replaces: true };
+  if (disk.kind === "symlink" && linkTarget !== held.linkTarget) return { do: "make", replaces: false };
+  if (disk.kind === "file" && mayDifferInContents(disk, held, policy)) return { do: "contents" };
+  const change = attributeDifference(disk, held, policy.abilities);
+  if (change) return { do: "attributes", change };
+  return isKnown(disk, held) ? { do: "nothing" } : { do: "adopt" };
+}
+
+function mayDifferInContents(disk: Readonly<Stat>, held: Held, policy: PlanPolicy): boolean {
+  if (!held.trusted || disk.size !== held.size || !sameTime(disk.mtimeNs, held.mtimeNs, policy.abilities)) {
+    return true;
+  }
+  if (held.ctimeNs === 0n) return policy.full ?? false;
+  // Times were put back after a change: only the change time tells. A change of mode or owner explains it as well.
+  const explained = attributeDifference(disk, held, policy.abilities) !== undefined;
+  return (disk.ctimeNs !== held.ctimeNs && !explained) || disk.ino !== held.ino;
+}
+
+function attributeDifference(
+  disk: Readonly<Stat>,
+  held: Held,
+  abilities: PlanPolicy["abilities"],
+): AttributeChange | undefined {
+  const change: AttributeChange = {};
+  if (abilities.modes && disk.kind !== "symlink" && disk.mode !== held.mode) change.mode = disk.mode;
+  // A new owner clears suid and sgid, so both ids and the mode go together.
+  if (abilities.ownership && (disk.uid !== held.uid || disk.gid !== held.gid)) {
+    Object.assign(change, { uid: disk.uid, gid: disk.gid });
+    if (abilities.modes && disk.kind !== "symlink") change.mode = disk.mode;
+  }
+  if (!sameTime(disk.mtimeNs, held.mtimeNs, abilities)) change.mtimeNs = disk.mtimeNs;
+  return Object.keys(change).length > 0 ? change : undefined;
+}
+
+function isKnown(disk: Readonly<Stat>, held: Held): boolean {
+  return held.trusted && held.ctimeNs === disk.ctimeNs && held.ino === disk.ino && held.dev === disk.dev;
+}
+
+/** Applies the rule on existing entries: `older` keeps what is newer at the receiver. */
+function guard(step: Step, disk: Readonly<Stat>, held: Held, policy: PlanPolicy): Step {
+  const overwrite = policy.overwrite ?? "all";
+  if (overwrite === "all" || (disk.kind === "directory" && held.kind === "directory")) return step;
+  if (overwrite === "none") return { do: "keep", reason: "exists" };
+  return held.mtimeNs > disk.mtimeNs ? { do: "keep", reason: "newer" } : step;
+}

@@ -1,0 +1,370 @@
+/**
+ * Sends the contents of one file: small ones whole in one op, large ones as a transfer of blocks, of which only those
+ * travel that differ from what the receiver holds.
+ *
+ * A file may change while it is read. What was read is compared with the file's attributes afterwards, and read again
+ * where they moved, up to {@linkcode limits.readPassesMax} times; then it is sent as it is and reported *restless*, so
+ * that a file which never rests still gets through. The attributes sent are always those from *before* the last
+ * reading: a later change makes the file differ from them, and so it is looked at again.
+ * @module
+ */
+import { yieldToEvents } from "../base/clock.ts";
+import { limits } from "../base/limits.ts";
+import type { Op, TransferBase } from "../ops/op.ts";
+import type { OpenFile, Stat, Tree } from "../sys/file_system.ts";
+import { pageAligned } from "../sys/libc.ts";
+import { differingRanges, type Range, rangesSize } from "./differences.ts";
+import type { Held, Signature } from "../ops/held.ts";
+import { type PlanPolicy, sendableAttributes } from "./plan.ts";
+import { hashBlocks, hashBlocksOf } from "./signature.ts";
+
+/** Bytes for which fine hashes are asked at a time: about a millisecond of hashing. */
+const REFINE_SIZE = 4 * 1024 * 1024;
+
+/** Where ops go. */
+export interface OpSink {
+  /** Resolves when so many bytes may be pushed. */
+  room(bytes: number): Promise<void>;
+  /** Takes an op and returns its sequence. @throws {TransientError} If the stream was started anew meanwhile. */
+  push(op: Op): number;
+}
+
+/** What sending needs to know. */
+export interface TransferContext {
+  tree: Tree;
+  policy: PlanPolicy & { blockSize: number; fastMirrorSizeMin: number };
+  sink: OpSink;
+  /** Block hashes of the receiver's file. */
+  sign(
+    path: string,
+    range: { blockSize: number; start: number; end: number },
+  ): Promise<{ fileSize: number; hashes: Uint8Array }>;
+  /** A transfer number that is not in use. */
+  nextTransfer(): number;
+  /** Counts bytes read from files. */
+  onRead(bytes: number): void;
+}
+
+/** A file that went out as one op. */
+export interface SmallFile {
+  /** Attributes from before the last reading; `size` is that of `data`. */
+  stat: Stat;
+  /** Contents; valid until the next small file is read. */
+  data: Uint8Array;
+  /** It changed while it was read, each time. */
+  restless: boolean;
+}
+
+/** How a transfer ended. */
+export type TransferResult =
+  | { state: "sent"; stat: Stat; signature: Signature | undefined; restless: boolean; sequence: number }
+  /** The receiver has these contents already; only attributes may differ. */
+  | { state: "unchanged"; stat: Stat; signature: Signature }
+  /** The path does not name this file any more. */
+  | { state: "gone" };
+
+/** Whether contents of this size travel as a transfer. */
+export function isLarge(size: number, held: Held | undefined, policy: TransferContext["policy"]): boolean {
+  if (size >= limits.signatureFileSizeMin) return true;
+  return held?.kind === "file" && held.size > 0 && size >= policy.fastMirrorSizeMin;
+}
+
+const smallFileBuffer = lazily(() => pageAligned(limits.opDataSizeMax));
+
+/**
+ * Reads a file that fits one op, as it was at one moment if it ever rests. `undefined` if it has grown too large.
+ *
+ * @throws {SystemError} If it cannot be opened or read.
+ */
+export function readSmallFile(tree: Tree, path: string): SmallFile | undefined {
+  using file = tree.open(path, { access: "read" });
+  const buffer = smallFileBuffer();
+  for (let pass = 1;; pass++) {
+    const stat = file.stat();
+    if (stat.size > buffer.length) return undefined;
+    const size = file.read(buffer, 0);
+    const rested = isSameVersion(stat, file.stat()) && size === stat.size;
+    if (rested || pass >= limits.readPassesMax) {
+      return { stat: { ...stat, size }, data: buffer.subarray(0, size), restless: !rested };
+    }
+  }
+}
+
+/**
+ * Sends a large file.
+ *
+ * @param held What the receiver holds at this path, if it is a file.
+ * @param known Coarse block hashes of the receiver's file, if they are known for sure.
+ * @throws {SystemError} If it cannot be read. @throws {TransientError} If the receiver cannot be asked.
+ */
+export async function transferFile(
+  path: string,
+  context: TransferContext,
+  held?: Held,
+  known?: Signature,
+): Promise<TransferResult> {
+  using file = context.tree.open(path, { access: "read" });
+  const transfer = new Transfer(path, file, context);
+  return await transfer.run(held, known);
+}
+
+/** Whether two looks at an open file saw the same version of it. */
+export function isSameVersion(a: Readonly<Stat>, b: Readonly<Stat>): boolean {
+  return a.size === b.size && a.mtimeNs === b.mtimeNs && a.ctimeNs === b.ctimeNs;
+}
+
+/** Size of the blocks whose hashes the index keeps. */
+export function coarseBlockSize(blockSize: number): number {
+  return blockSize * limits.coarseBlockFactor;
+}
+
+/** One file on its way. */
+class Transfer {
+  readonly #path: string;
+  readonly #file: OpenFile;
+  readonly #context: TransferContext;
+  readonly #coarse: number;
+  readonly #buffer = pageAligned(limits.opDataSizeMax);
+  #number = 0;
+  /** Attributes from before the reading that is under way. */
+  #stat: Stat;
+  /** Hashes of what the receiver will have. */
+  #hashes = new Uint8Array(0);
+  /** Blocks of which only a part was sent: if the file moved meanwhile, their hashes say nothing. */
+  readonly #partlySent = new Set<number>();
+
+  constructor(path: string, file: OpenFile, context: TransferContext) {
+    this.#path = path;
+    this.#file = file;
+    this.#context = context;
+    this.#coarse = coarseBlockSize(context.policy.blockSize);
+    this.#stat = file.stat();
+  }
+
+  async run(held: Held | undefined, known: Signature | undefined): Promise<TransferResult> {
+    const comparable = held?.kind === "file" && held.size > 0 && !this.#context.policy.full;
+    const ranges = comparable ? await this.#compare(held, known) : undefined;
+    if (
+      ranges?.length === 0 && held!.size === this.#stat.size && isSameVersion(this.#stat, this.#file.stat())
+    ) {
+      return { state: "unchanged", stat: this.#stat, signature: this.#signature() };
+    }
+    const base = this.#chooseBase(ranges);
+    await this.#begin(base);
+    try {
+      await this.#send(base === "empty" ? [{ start: 0, end: this.#stat.size }] : ranges!);
+      const restless = await this.#sendWhatChangedMeanwhile();
+      return this.#finish(restless);
+    } catch (error) {
+      this.#context.sink.push({ kind: "abandon", transfer: this.#number });
+      throw error;
+    }
+  }
+
+  /** Ranges that differ from the receiver's file, and afterwards `#hashes` describes ours. */
+  async #compare(held: Held, known: Signature | undefined): Promise<Range[]> {
+    const appended = known && this.#compareAppended(held, known);
+    if (appended) return appended;
+    const usable = known?.blockSize === this.#coarse && known.fileSize === held.size;
+    // Both ends hash at the same time.
+    const asked = usable ? undefined : this.#askHashes(held.size);
+    const [theirs, ours] = await Promise.all([asked ?? known!.hashes, this.#hashOurs()]);
+    this.#hashes = ours;
+    const differing = differingRanges(this.#hashes, theirs, {
+      blockSize: this.#coarse,
+      fileSize: this.#stat.size,
+    });
+    if (rangesSize(differing) * 2 > this.#stat.size && this.#stat.size > 2 * this.#coarse) return differing;
+    return await this.#refine(differing, held.size);
+  }
+
+  /** The common case of a log: the last block is as it was, and the file is longer. Nothing else is read. */
+  #compareAppended(held: Held, known: Signature): Range[] | undefined {
+    const size = this.#stat.size;
+    if (known.blockSize !== this.#coarse || known.fileSize !== held.size || size <= held.size) {
+      return undefined;
+    }
+    const lastBlock = Math.floor((held.size - 1) / this.#coarse);
+    const hash = hashBlocks(this.#file, {
+      blockSize: this.#coarse,
+      start: lastBlock * this.#coarse,
+      end: held.size,
+    });
+    const knownHash = known.hashes.subarray(lastBlock * 16, lastBlock * 16 + 16);
+    if (hash.some((byte, i) => byte !== knownHash[i])) return undefined;
+    this.#hashes = new Uint8Array(known.hashes);
+    return [{ start: held.size, end: size }];
+  }
+
+  /** Within coarse blocks that differ, asks for fine ones: a few bytes of hashes save most of the block. */
+  async #refine(coarse: Range[], heldSize: number): Promise<Range[]> {
+    const blockSize = this.#context.policy.blockSize;
+    const pieces = coarse.flatMap((range) => splitRange(range, REFINE_SIZE));
+    const refined = await Promise.all(pieces.map(async ({ start, end }) => {
+      if (start >= heldSize) return [{ start, end }];
+      const theirs = await this.#context.sign(this.#path, { blockSize, start, end });
+      if (theirs.fileSize < 0) return [{ start, end }];
+      const ours = hashBlocks(this.#file, { blockSize, start, end });
+      return differingRanges(ours, theirs.hashes, { blockSize, fileSize: this.#stat.size, start });
+    }));
+    return refined.flat();
+  }
+
+  /** Coarse hashes of the receiver's file, asked for range by range so that live ops get their turns. */
+  async #askHashes(heldSize: number): Promise<Uint8Array> {
+    const size = Math.min(heldSize, this.#stat.size);
+    const answers: Promise<{ fileSize: number; hashes: Uint8Array }>[] = [];
+    for (let start = 0; start < size; start += limits.signatureRangeSize) {
+      const end = Math.min(start + limits.signatureRangeSize, size);
+      answers.push(this.#context.sign(this.#path, { blockSize: this.#coarse, start, end }));
+    }
+    const hashes = new Uint8Array(Math.ceil(size / this.#coarse) * 16);
+    for (const [i, answer] of (await Promise.all(answers)).entries()) {
+      hashes.set(answer.hashes, i * (limits.signatureRangeSize / this.#coarse) * 16);
+    }
+    return hashes;
+  }
+
+  async #hashOurs(): Promise<Uint8Array<ArrayBuffer>> {
+    const size = this.#stat.size;
+    const hashes = new Uint8Array(Math.ceil(size / this.#coarse) * 16);
+    const pace = new Pace();
+    for (let start = 0; start < size; start += limits.opDataSizeMax) {
+      const end = Math.min(start + limits.opDataSizeMax, size);
+      hashes.set(
+        hashBlocks(this.#file, { blockSize: this.#coarse, start, end }),
+        (start / this.#coarse) * 16,
+      );
+      this.#context.onRead(end - start);
+      await pace.keep();
+    }
+    return hashes;
+  }
+
+  #chooseBase(ranges: Range[] | undefined): TransferBase {
+    if (ranges === undefined) return "empty";
+    const changed = rangesSize(ranges);
+    if (this.#stat.size >= limits.patchFileSizeMin && changed <= limits.patchSizeMax) return "patch";
+    return changed * 2 > this.#stat.size && this.#stat.size > 2 * this.#coarse ? "empty" : "copy";
+  }
+
+  async #begin(base: TransferBase): Promise<void> {
+    this.#number = this.#context.nextTransfer();
+    await this.#context.sink.room(this.#path.length);
+    this.#context.sink.push({ kind: "open", transfer: this.#number, path: this.#path, base });
+  }
+
+  async #send(ranges: Range[]): Promise<void> {
+    const pace = new Pace();
+    for (const { start, end } of ranges) {
+      for (let offset = start; offset < end;) {
+        const size = Math.min(limits.opDataSizeMax - (offset % this.#coarse), end - offset);
+        await this.#context.sink.room(size);
+        const data = this.#buffer.subarray(0, size);
+        const count = this.#file.read(data, offset);
+        // It was cut meanwhile: the next pass will see that.
+        if (count === 0) return;
+        this.#context.onRead(count);
+        this.#context.sink.push({
+          kind: "block",
+          transfer: this.#number,
+          offset,
+          data: data.subarray(0, count),
+        });
+        this.#remember(offset, data.subarray(0, count));
+        offset += count;
+        await pace.keep();
+      }
+    }
+  }
+
+  /** Keeps the hashes of what was sent; a range that does not cover a block leaves that block to be hashed again. */
+  #remember(offset: number, data: Uint8Array): void {
+    const blockCount = Math.ceil(Math.max(offset + data.length, this.#stat.size) / this.#coarse);
+    if (this.#hashes.length < blockCount * 16) {
+      const grown = new Uint8Array(blockCount * 16);
+      grown.set(this.#hashes);
+      this.#hashes = grown;
+    }
+    const first = Math.floor(offset / this.#coarse);
+    const whole = offset % this.#coarse === 0 &&
+      (data.length % this.#coarse === 0 || offset + data.length >= this.#stat.size);
+    if (whole) {
+      this.#hashes.set(hashBlocksOf(data, this.#coarse), first * 16);
+    } else {
+      const start = first * this.#coarse;
+      const last = Math.ceil((offset + data.length) / this.#coarse) - 1;
+      const end = Math.min((last + 1) * this.#coarse, this.#stat.size);
+      this.#hashes.set(hashBlocks(this.#file, { blockSize: this.#coarse, start, end }), first * 16);
+      for (let block = first; block <= last; block++) this.#partlySent.add(block);
+    }
+  }
+
+  /** @returns Whether the file still moved after the last pass. */
+  async #sendWhatChangedMeanwhile(): Promise<boolean> {
+    for (let pass = 1;; pass++) {
+      const now = this.#file.stat();
+      if (isSameVersion(now, this.#stat)) return false;
+      if (pass >= limits.readPassesMax) return true;
+      const sent = this.#hashes.slice(0, Math.ceil(this.#stat.size / this.#coarse) * 16);
+      for (const block of this.#partlySent) sent.fill(0, block * 16, block * 16 + 16);
+      this.#stat = now;
+      this.#hashes = await this.#hashOurs();
+      await this.#send(differingRanges(this.#hashes, sent, { blockSize: this.#coarse, fileSize: now.size }));
+    }
+  }
+
+  #finish(restless: boolean): TransferResult {
+    const { sink, tree, policy } = this.#context;
+    const named = tree.stat(this.#path);
+    if (!named || named.ino !== this.#stat.ino || named.dev !== this.#stat.dev) {
+      sink.push({ kind: "abandon", transfer: this.#number });
+      return { state: "gone" };
+    }
+    restless ||= !isSameVersion(named, this.#stat);
+    const sequence = sink.push({
+      kind: "close",
+      transfer: this.#number,
+      path: this.#path,
+      size: this.#stat.size,
+      attributes: sendableAttributes(this.#stat, policy.abilities),
+    });
+    return {
+      state: "sent",
+      stat: this.#stat,
+      signature: restless ? undefined : this.#signature(),
+      restless,
+      sequence,
+    };
+  }
+
+  #signature(): Signature {
+    const hashes = new Uint8Array(Math.ceil(this.#stat.size / this.#coarse) * 16);
+    hashes.set(this.#hashes.subarray(0, hashes.length));
+    return { blockSize: this.#coarse, fileSize: this.#stat.size, hashes };
+  }
+}
+
+/** Cuts a range into pieces of at most `size` bytes. */
+function splitRange({ start, end }: Range, size: number): Range[] {
+  const pieces: Range[] = [];
+  for (let at = start; at < end; at += size) pieces.push({ start: at, end: Math.min(at + size, end) });
+  return pieces;
+}
+
+/** Gives the event loop its turns during long work. */
+export class Pace {
+  #since = performance.now();
+
+  /** Yields if the slice is used up. */
+  async keep(): Promise<void> {
+    if (performance.now() - this.#since < limits.sliceMs) return;
+    await yieldToEvents();
+    this.#since = performance.now();
+  }
+}
+
+function lazily<T>(make: () => T): () => T {
+  let value: T | undefined;
+  return () => value ??= make();
+}

@@ -1,0 +1,34 @@
+/**
+ * What the receiver is believed to hold at a path: attributes, and block hashes of large files.
+ * @module
+ */
+import type { Kind } from "../sys/file_system.ts";
+
+/** An entry of the receiver, with the identity that the sender's entry had when it was sent. */
+export interface Held {
+  kind: Kind;
+  mode: number;
+  uid: number;
+  gid: number;
+  size: number;
+  mtimeNs: bigint;
+  /** Target of a symbolic link, else `""`. */
+  linkTarget: string;
+  /** The sender's change time when it was sent; 0 if unknown (learned from the receiver's listing). */
+  ctimeNs: bigint;
+  /** Identity of the sender's entry; 0 if unknown. */
+  dev: number;
+  ino: bigint;
+  /** Whether the contents can be believed; otherwise they are compared. */
+  trusted: boolean;
+}
+
+/** Block hashes of a file (mirror/signature.ts). */
+export interface Signature {
+  /** Bytes of a block. */
+  blockSize: number;
+  /** Bytes of the file. */
+  fileSize: number;
+  /** 16 bytes a block. */
+  hashes: Uint8Array;
+}

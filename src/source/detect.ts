@@ -1,0 +1,445 @@
+/**
+ * Turns "look at this path" into ops: compares the disk with the index, pushes what makes the target equal, and
+ * writes down in the index that the target will hold it. The disk is the only truth (DESIGN §3.4).
+ *
+ * A batch of paths is worked off in an order that keeps every op possible and cheap:
+ *
+ * 1. *moves*: entries whose identity the index knows under another name that is gone: sent as renames;
+ * 2. *present* paths, parents first: made, or compared;
+ * 3. *absent* paths, deepest first: removed;
+ * 4. *directories* whose contents changed get their attributes, deepest first.
+ *
+ * Each path is read, compared, pushed and noted without letting go of the event loop, after waiting for room in the
+ * window: so a mirror and live detection can work on the same index side by side.
+ * @module
+ */
+import { errorCode, reasonOf } from "../base/errors.ts";
+import { baseName, isWithin, joinPath, parentPath } from "../base/path.ts";
+import { limits } from "../base/limits.ts";
+import type { Held } from "../ops/held.ts";
+import { planEntry, sendableAttributes } from "../mirror/plan.ts";
+import { isLarge, readSmallFile, type TransferContext } from "../mirror/transfer.ts";
+import type { Op } from "../ops/op.ts";
+import { sameFile, type Stat, type Tree } from "../sys/file_system.ts";
+import type { Index } from "./index.ts";
+import type { Priority } from "./lane.ts";
+
+/** Name that is never replicated: our own state on a target. */
+export const RESERVED_NAME = ".understudy";
+
+/** What detection works with. */
+export interface DetectContext {
+  tree: Tree;
+  index: Index;
+  policy: TransferContext["policy"] & { deleteAbsent: boolean; exchange: boolean };
+  /** Resolves when an op of so many bytes may be pushed; `false` if that took time, so that what was read is stale. */
+  room(bytes: number, priority: Priority): Promise<boolean>;
+  /** Pushes an op and returns its sequence. */
+  push(op: Op, priority: Priority): number;
+  /** The contents of this large file are to be sent. */
+  transfer(path: string, priority: Priority): void;
+  /** Whether a transfer of this file is under way: then a newer version of it must not overtake it. */
+  isTransferring(path: string): boolean;
+  /** Everything below this directory is to be looked at. */
+  lookBelow(path: string): void;
+  /** This file changed while it was read: look again when it has come to rest. */
+  restless(path: string): void;
+  problem(path: string, op: string, error: unknown): void;
+  solved(path: string): void;
+  /** Whether the root still stands where it stood: deletions need that as evidence. */
+  rootStands(): boolean;
+  isExcluded(path: string): boolean;
+  /** The source is empty and the target is not: a reason why deletions wait, `""` when that is over. */
+  emptied(reason: string): void;
+  /** Whether the attributes of this directory are to be made equal (not those above what is restored). */
+  settles(directory: string): boolean;
+  onRead(bytes: number): void;
+  /** Told of entries that differ but stay (restore: newer at the receiver). */
+  kept?(path: string, reason: string): void;
+  /** Given instead of sending: what would be done (`--dry-run`). */
+  planned?(action: string, path: string, bytes: number): void;
+}
+
+/** What one batch gathers on its way. */
+interface Batch {
+  priority: Priority;
+  present: Map<string, Stat>;
+  absent: string[];
+  /** Path of each identity that was seen, `dev:ino`. */
+  byIdentity: Map<string, string>;
+  /** Directories whose attributes are to be settled at the end. */
+  directories: Set<string>;
+}
+
+/** Compares, and pushes ops. */
+export class Detector {
+  readonly #context: DetectContext;
+  /** Directory entries that scans have looked at. */
+  entriesSeen = 0;
+
+  constructor(context: DetectContext) {
+    this.#context = context;
+  }
+
+  /** Looks at paths and makes the target equal there. Resolves when all ops are pushed. */
+  async look(paths: Iterable<string>, priority: Priority): Promise<void> {
+    const batch = newBatch(priority);
+    for (const path of paths) this.#readAttributes(path, batch);
+    await this.#settle(batch);
+  }
+
+  /**
+   * Looks at the entries of one directory, not below. What the index has there and the disk has not goes to `absent`
+   * for the end of the scan: it may have moved to where the scan has not been yet.
+   *
+   * @returns The directories in it.
+   */
+  async lookInside(directory: string, priority: Priority, absent: (path: string) => void): Promise<string[]> {
+    const batch = newBatch(priority);
+    const below: string[] = [];
+    const names = new Set<string>();
+    try {
+      this.#context.tree.scan(directory, (name, stat) => {
+        const path = joinPath(directory, name);
+        names.add(name);
+        this.entriesSeen++;
+        if (this.#isOutside(path)) return;
+        if (!stat) return this.#context.problem(path, "read", new Error("its attributes cannot be read"));
+        if (stat.kind === "directory") below.push(path);
+        if (this.#differs(path, stat)) note(batch, path, { ...stat });
+      });
+    } catch (error) {
+      // Nothing below an unreadable directory counts as deleted (DESIGN §3.8).
+      if (!isGone(error)) this.#context.problem(directory, "read", error);
+      return [];
+    }
+    const held = this.#context.index.children(directory);
+    if (directory === "" && this.#looksEmptied(names, held)) return [];
+    for (const name of held) if (!names.has(name)) absent(joinPath(directory, name));
+    batch.directories.add(directory);
+    await this.#settle(batch);
+    return below;
+  }
+
+  /** A source that a scan finds empty was emptied by an unmount as likely as by its users. */
+  #looksEmptied(names: Set<string>, held: string[]): boolean {
+    const isEmptied = names.size === 0 && held.length > 0 && this.#context.policy.deleteAbsent;
+    this.#context.emptied(
+      isEmptied ? `the source is empty: ${held.length} entries of its root are kept` : "",
+    );
+    return isEmptied;
+  }
+
+  async #settle(batch: Batch): Promise<void> {
+    const present = [...batch.present.keys()].sort();
+    for (const path of present) await this.#lookForMove(path, batch);
+    for (const path of present) await this.#lookAtPresent(path, batch);
+    if (batch.absent.length > 0 && this.#context.rootStands()) {
+      for (const path of batch.absent.sort().reverse()) await this.#remove(path, batch);
+    }
+    for (const directory of [...batch.directories].sort(deepestFirst)) {
+      await this.#settleDirectory(directory, batch);
+    }
+  }
+
+  #readAttributes(path: string, batch: Batch): void {
+    if (this.#isOutside(path)) return;
+    try {
+      const stat = this.#context.tree.stat(path);
+      if (stat) note(batch, path, stat);
+      else if (path !== "") batch.absent.push(path);
+    } catch (error) {
+      if (isGone(error)) batch.absent.push(path);
+      else this.#context.problem(path, "read", error);
+    }
+  }
+
+  #isOutside(path: string): boolean {
+    return baseName(path) === RESERVED_NAME || this.#context.isExcluded(path);
+  }
+
+  /** A quick look for scans: whether there is anything to do. */
+  #differs(path: string, stat: Readonly<Stat>): boolean {
+    const held = this.#context.index.get(path);
+    // A link's target is read when anything else about it differs; changing it makes a new inode.
+    return planEntry(stat, held, this.#context.policy, held?.linkTarget).do !== "nothing";
+  }
+
+  // ——— 1. Moves ———
+
+  async #lookForMove(path: string, batch: Batch): Promise<void> {
+    const { index, tree } = this.#context;
+    const stat = batch.present.get(path)!;
+    const from = index.findByIdentity(stat.dev, stat.ino);
+    if (from === undefined || from === path || from === "" || path === "") return;
+    const held = index.get(path);
+    if (held && sameFile(held, stat)) return;
+    if (!looksMoved(stat, index.get(from)!) || isWithin(from, path) || isWithin(path, from)) return;
+    const standing = statOrUndefined(tree, from);
+    if (standing && sameFile(standing, stat)) return;
+    if (this.#context.planned) return this.#planMove(from, path);
+    if (!await this.#makeParents(path, batch)) return;
+    if (held && !await this.#clearWay(path, from, held, stat, batch)) return;
+    await this.#move(from, path, stat, batch);
+  }
+
+  /** Makes room at the new name. @returns Whether the move can go on as a plain rename. */
+  async #clearWay(path: string, from: string, held: Held, stat: Stat, batch: Batch): Promise<boolean> {
+    const elsewhere = batch.byIdentity.get(identity(held));
+    if (elsewhere !== undefined && elsewhere !== path && this.#context.policy.exchange) {
+      // What stands at the new name lives on under another one: swap, so that neither costs data.
+      await this.#context.room(path.length, batch.priority);
+      const sequence = this.#context.push(
+        { kind: "rename", path: from, to: path, exchange: true },
+        batch.priority,
+      );
+      this.#context.index.exchange(from, path, sequence);
+      this.#noteMoved(path, stat, sequence);
+      batch.directories.add(parentPath(from)).add(parentPath(path));
+      if (stat.kind === "directory") this.#context.lookBelow(path);
+      return false;
+    }
+    const plain = held.kind !== "directory" && stat.kind !== "directory";
+    if (!plain) await this.#remove(path, batch);
+    return true;
+  }
+
+  async #move(from: string, path: string, stat: Stat, batch: Batch): Promise<void> {
+    const { index } = this.#context;
+    await this.#context.room(from.length + path.length, batch.priority);
+    if (!index.has(from) || !index.has(parentPath(path))) return;
+    const sequence = this.#context.push(
+      { kind: "rename", path: from, to: path, exchange: false },
+      batch.priority,
+    );
+    index.move(from, path, sequence);
+    this.#noteMoved(path, stat, sequence);
+    batch.directories.add(parentPath(from)).add(parentPath(path));
+    // What changed below under the old name is looked for under the new one.
+    if (stat.kind === "directory") this.#context.lookBelow(path);
+  }
+
+  /** A rename moves the change time: that alone is no reason to send the contents again. */
+  #noteMoved(path: string, stat: Stat, sequence: number): void {
+    const held = this.#context.index.get(path)!;
+    if (held.size === stat.size && held.mtimeNs === stat.mtimeNs) {
+      this.#context.index.set(path, { ...held, ctimeNs: stat.ctimeNs }, sequence);
+    }
+  }
+
+  #planMove(from: string, path: string): void {
+    const { index } = this.#context;
+    if (!index.has(parentPath(path))) return;
+    this.#context.planned!("rename", `${from} -> ${path}`, 0);
+    index.move(from, path, 0);
+  }
+
+  // ——— 2. Present ———
+
+  async #lookAtPresent(path: string, batch: Batch): Promise<void> {
+    let stat: Stat | undefined = batch.present.get(path)!;
+    if (path === "") return void batch.directories.add("");
+    if (!this.#context.index.has(parentPath(path)) && !await this.#makeParents(path, batch)) return;
+    if (!await this.#context.room(Math.min(stat.size, limits.opDataSizeMax), batch.priority)) {
+      stat = statOrUndefined(this.#context.tree, path);
+      if (!stat) return void batch.absent.push(path);
+    }
+    if (this.#context.index.get(parentPath(path))?.kind !== "directory") return;
+    try {
+      await this.#compare(path, stat, batch);
+    } catch (error) {
+      if (isGone(error)) batch.absent.push(path);
+      else if (errorCode(error)) this.#context.problem(path, "read", error);
+      else throw error;
+    }
+  }
+
+  async #compare(path: string, stat: Stat, batch: Batch): Promise<void> {
+    const { index, policy, tree } = this.#context;
+    const held = index.get(path);
+    const linkTarget = stat.kind === "symlink" ? tree.readLink(path) : "";
+    const step = planEntry(stat, held, policy, linkTarget);
+    switch (step.do) {
+      case "nothing":
+        return;
+      case "adopt":
+        return index.set(path, heldFrom(stat, linkTarget), 0);
+      case "keep":
+        return this.#context.kept?.(path, step.reason);
+      case "make":
+        if (step.replaces) await this.#remove(path, batch);
+        return this.#make(path, stat, linkTarget, batch);
+      case "contents":
+        return this.#sendFile(path, stat, held, batch);
+      case "attributes":
+        if (stat.kind === "directory") return void batch.directories.add(path);
+        return this.#pushNoting(
+          { kind: "attributes", path, attributes: step.change },
+          stat,
+          linkTarget,
+          batch,
+        );
+    }
+  }
+
+  #make(path: string, stat: Stat, linkTarget: string, batch: Batch): void {
+    const attributes = sendableAttributes(stat, this.#context.policy.abilities);
+    batch.directories.add(parentPath(path));
+    switch (stat.kind) {
+      case "file":
+        return this.#sendFile(path, stat, this.#context.index.get(path), batch);
+      case "symlink":
+        return this.#pushNoting(
+          { kind: "symlink", path, target: linkTarget, attributes },
+          stat,
+          linkTarget,
+          batch,
+        );
+      case "directory": {
+        delete attributes.mtimeNs;
+        // Its time is settled after its contents; until then the index holds none, so that a restart settles it.
+        this.#pushNoting({ kind: "mkdir", path, attributes }, { ...stat, mtimeNs: 0n }, "", batch);
+        batch.directories.add(path);
+        if (batch.priority === "live") this.#context.lookBelow(path);
+        return;
+      }
+      default:
+        this.#context.problem(path, "read", new Error(`a ${stat.kind} is not replicated by this version`));
+    }
+  }
+
+  #sendFile(path: string, stat: Stat, held: Held | undefined, batch: Batch): void {
+    const { policy, tree, planned } = this.#context;
+    if (planned) return this.#plan(held ? "update" : "create", path, stat, "");
+    if (isLarge(stat.size, held, policy) || this.#context.isTransferring(path)) {
+      return this.#context.transfer(path, batch.priority);
+    }
+    const small = readSmallFile(tree, path);
+    if (!small) return this.#context.transfer(path, batch.priority);
+    this.#context.onRead(small.data.length);
+    const attributes = sendableAttributes(small.stat, policy.abilities);
+    this.#pushNoting({ kind: "file", path, attributes, data: small.data }, small.stat, "", batch);
+    this.#context.index.setSignature(path, undefined, 0);
+    if (small.restless) this.#context.restless(path);
+  }
+
+  /** Pushes an op that makes the target hold exactly `stat`, and notes that. */
+  #pushNoting(op: Op & { path: string }, stat: Stat, linkTarget: string, batch: Batch): void {
+    if (this.#context.planned) return this.#plan(planWord(op), op.path, stat, linkTarget);
+    const sequence = this.#context.push(op, batch.priority);
+    this.#context.index.set(op.path, heldFrom(stat, linkTarget), sequence);
+    this.#context.solved(op.path);
+  }
+
+  #plan(action: string, path: string, stat: Stat, linkTarget: string): void {
+    this.#context.planned!(action, path, stat.kind === "file" && action !== "attributes" ? stat.size : 0);
+    this.#context.index.set(path, heldFrom(stat, linkTarget), 0);
+  }
+
+  /** Makes the directories above a path that the target does not have yet. @returns Whether the path can exist. */
+  async #makeParents(path: string, batch: Batch): Promise<boolean> {
+    const parent = parentPath(path);
+    if (parent === "" || this.#context.index.get(parent)?.kind === "directory") return true;
+    const stat = statOrUndefined(this.#context.tree, parent);
+    // Gone or replaced meanwhile: whoever did that made it dirty too.
+    if (stat?.kind !== "directory" || this.#isOutside(parent)) return false;
+    if (!await this.#makeParents(parent, batch)) return false;
+    await this.#context.room(parent.length, batch.priority);
+    if (!this.#context.index.has(parent)) await this.#compare(parent, stat, batch);
+    this.#context.lookBelow(parent);
+    return this.#context.index.get(parent)?.kind === "directory";
+  }
+
+  // ——— 3. Absent ———
+
+  async #remove(path: string, batch: Batch): Promise<void> {
+    const { index, policy } = this.#context;
+    const held = index.get(path);
+    this.#context.solved(path);
+    if (!held || !policy.deleteAbsent) return;
+    if (held.kind === "directory") {
+      for (const name of index.children(path)) await this.#remove(joinPath(path, name), batch);
+    }
+    batch.directories.add(parentPath(path));
+    batch.directories.delete(path);
+    if (this.#context.planned) {
+      this.#context.planned("delete", path, 0);
+      return index.remove(path, 0);
+    }
+    await this.#context.room(path.length, batch.priority);
+    if (!index.has(path)) return;
+    const kind = held.kind === "directory" ? "rmdir" : "unlink";
+    index.remove(path, this.#context.push({ kind, path }, batch.priority));
+  }
+
+  // ——— 4. Directories ———
+
+  async #settleDirectory(path: string, batch: Batch): Promise<void> {
+    const { index, tree, policy } = this.#context;
+    const fresh = await this.#context.room(path.length, batch.priority);
+    const held = index.get(path);
+    const stat = fresh && batch.present.get(path) || statOrUndefined(tree, path);
+    if (held?.kind !== "directory" || stat?.kind !== "directory" || !this.#context.settles(path)) return;
+    const step = planEntry(stat, held, policy);
+    if (step.do === "adopt") index.set(path, heldFrom(stat, ""), 0);
+    if (step.do !== "attributes") return;
+    this.#pushNoting({ kind: "attributes", path, attributes: step.change }, stat, "", batch);
+  }
+}
+
+/** What the target holds once `stat` was sent. */
+export function heldFrom(stat: Readonly<Stat>, linkTarget: string): Held {
+  const { kind, mode, uid, gid, size, mtimeNs, ctimeNs, dev, ino } = stat;
+  return { kind, mode, uid, gid, size, mtimeNs, ctimeNs, dev, ino, linkTarget, trusted: true };
+}
+
+/**
+ * Whether an entry can be what the index holds under another name. A number of a deleted file is soon given to a new
+ * one: a small file must look the same, a large one is worth the rename even if it changed since.
+ */
+function looksMoved(stat: Stat, held: Held): boolean {
+  if (stat.kind !== held.kind) return false;
+  if (stat.kind === "directory" || stat.size >= limits.signatureFileSizeMin) return true;
+  return stat.size === held.size && stat.mtimeNs === held.mtimeNs;
+}
+
+function newBatch(priority: Priority): Batch {
+  return { priority, present: new Map(), absent: [], byIdentity: new Map(), directories: new Set() };
+}
+
+function note(batch: Batch, path: string, stat: Stat): void {
+  batch.present.set(path, stat);
+  batch.byIdentity.set(identity(stat), path);
+}
+
+function identity({ dev, ino }: { dev: number; ino: bigint }): string {
+  return `${dev}:${ino}`;
+}
+
+function statOrUndefined(tree: Tree, path: string): Stat | undefined {
+  try {
+    return tree.stat(path);
+  } catch {
+    // Unreadable is not absent: whoever needs to know looks at the path itself and reports the problem there.
+    return undefined;
+  }
+}
+
+function isGone(error: unknown): boolean {
+  // ELOOP: a directory above was replaced by a symbolic link.
+  return ["ENOENT", "ENOTDIR", "ELOOP"].includes(errorCode(error));
+}
+
+function deepestFirst(a: string, b: string): number {
+  return depth(b) - depth(a);
+}
+
+function depth(path: string): number {
+  let slashes = path === "" ? -1 : 0;
+  for (let i = 0; i < path.length; i++) if (path.charCodeAt(i) === 47) slashes++;
+  return slashes;
+}
+
+function planWord(op: Op): string {
+  return op.kind === "mkdir" || op.kind === "symlink" ? "create" : op.kind;
+}

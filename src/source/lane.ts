@@ -1,0 +1,278 @@
+/**
+ * Everything that is on its way to one target: ops get their sequence here, are gathered into messages, sent while
+ * the window has room, kept until the durable ack, and sent again after a broken connection.
+ *
+ * ```
+ *  push ─▶ open parcel ─▶ queue ─▶ session ─▶ unacked ─▶ ack: dropped
+ *                           ▲                    │
+ *                           └──── reconnect ─────┘
+ * ```
+ *
+ * Invariants: nothing is dropped before the target's durable ack (DESIGN §3.1); what is pushed and not acked never
+ * exceeds the window, save by a single op in an empty window (FEATURES Q1).
+ * @module
+ */
+import type { Clock } from "../base/clock.ts";
+import { ProtocolError } from "../base/errors.ts";
+import { limits } from "../base/limits.ts";
+import { type Op, type OpKind, opPaths } from "../ops/op.ts";
+import { encodeMessage, type Message, OpsMessageWriter } from "../wire/message.ts";
+import type { Session } from "../wire/session.ts";
+
+/** Live ops go first: a mirror only gets part of the window. */
+export type Priority = "live" | "mirror";
+
+/** What a lane counts; exact, and for the life of the process. */
+export interface LaneStats {
+  opsSent: Partial<Record<OpKind, number>>;
+  /** File bytes in the ops pushed. */
+  dataBytes: number;
+  /** Ops sent again after a broken connection. */
+  retries: number;
+  /** Highest number of bytes that were ever pushed and not acked. */
+  windowBytesPeak: number;
+}
+
+/** How a lane is set up. */
+export interface LaneOptions {
+  clock: Clock;
+  /** Bytes pushed and not acked. @default {limits.windowBytes} */
+  windowBytes?: number;
+  /** Called when something happened that a waiting party may have waited for. */
+  onChange?: () => void;
+}
+
+/** Ops in one message, kept until they are acked. */
+interface Parcel {
+  firstSequence: number;
+  count: number;
+  message: Uint8Array;
+  /** Bytes of its ops in the window, and how many of them are a mirror's. */
+  bytes: number;
+  mirrorBytes: number;
+  pushedAtMs: number;
+  paths: string[];
+}
+
+/** The way to one target. */
+export class Lane {
+  readonly stats: LaneStats = { opsSent: {}, dataBytes: 0, retries: 0, windowBytesPeak: 0 };
+  readonly #clock: Clock;
+  readonly #windowBytes: number;
+  readonly #mirrorWindowBytes: number;
+  readonly #onChange: () => void;
+
+  #nextSequence = 1;
+  #ackedSequence = 0;
+  /** Parcels not acked, oldest first; those from `#unsentIndex` on are not sent in this session. */
+  #parcels: Parcel[] = [];
+  #unsentIndex = 0;
+  #open: OpsMessageWriter | undefined;
+  #openBytes = 0;
+  #openMirrorBytes = 0;
+  #openPaths: string[] = [];
+  #openSinceMs = 0;
+  #bytes = 0;
+  #mirrorBytes = 0;
+  /** Messages that are not ops, each to be sent after the ops pushed before it. */
+  #extras: { afterSequence: number; message: Uint8Array }[] = [];
+  #session: Session | undefined;
+  #sending = false;
+
+  constructor(options: LaneOptions) {
+    this.#clock = options.clock;
+    this.#windowBytes = options.windowBytes ?? limits.windowBytes;
+    this.#mirrorWindowBytes = Math.min(limits.mirrorWindowBytes, this.#windowBytes / 2);
+    this.#onChange = options.onChange ?? (() => {});
+  }
+
+  /** Sequence of the last op pushed. */
+  get lastSequence(): number {
+    return this.#nextSequence - 1;
+  }
+
+  /** All ops up to here are durable on the target. */
+  get ackedSequence(): number {
+    return this.#ackedSequence;
+  }
+
+  /** Ops pushed and not acked. */
+  get unackedOps(): number {
+    return this.lastSequence - this.#ackedSequence;
+  }
+
+  /** Ops pushed and not yet sent. */
+  get queuedOps(): number {
+    let count = this.#open?.count ?? 0;
+    for (let i = this.#unsentIndex; i < this.#parcels.length; i++) count += this.#parcels[i].count;
+    return count;
+  }
+
+  /** Since when the oldest op that is not acked has waited, or `undefined`. */
+  get oldestUnackedMs(): number | undefined {
+    return this.#parcels[0]?.pushedAtMs ?? (this.#open ? this.#openSinceMs : undefined);
+  }
+
+  /** Paths of all ops that are not acked. */
+  unackedPaths(): string[] {
+    return [...new Set([...this.#parcels.flatMap((parcel) => parcel.paths), ...this.#openPaths])];
+  }
+
+  /** Starts counting after `sequence`, for a new or a continued stream. Everything waiting is dropped. */
+  restart(sequence: number): void {
+    this.#nextSequence = sequence + 1;
+    this.#ackedSequence = sequence;
+    this.#parcels = [];
+    this.#unsentIndex = 0;
+    this.#open = undefined;
+    this.#openPaths = [];
+    this.#openBytes = 0;
+    this.#openMirrorBytes = 0;
+    this.#bytes = 0;
+    this.#mirrorBytes = 0;
+    this.#extras = [];
+    this.#onChange();
+  }
+
+  /** Whether an op of so many bytes may be pushed now. A lone op always may. */
+  hasRoom(bytes: number, priority: Priority): boolean {
+    if (this.#bytes === 0) return true;
+    if (this.#bytes + bytes > this.#windowBytes || this.unackedOps >= limits.windowOps) return false;
+    return priority === "live" || this.#mirrorBytes + bytes <= this.#mirrorWindowBytes;
+  }
+
+  /** Gives an op its sequence and queues it. Ask {@linkcode hasRoom} first. Its data is copied. */
+  push(op: Op, priority: Priority): number {
+    const sequence = this.#nextSequence++;
+    const dataSize = "data" in op ? op.data.length : 0;
+    this.#open ??= this.#openParcel(sequence, dataSize);
+    const size = this.#open.add(op);
+    this.#openPaths.push(...opPaths(op));
+    this.#bytes += size;
+    this.#openBytes += size;
+    if (priority === "mirror") {
+      this.#openMirrorBytes += size;
+      this.#mirrorBytes += size;
+    }
+    this.#count(op.kind, dataSize);
+    if (this.#open.size >= limits.opsMessageSizeTarget) this.#sealParcel();
+    this.#pump();
+    return sequence;
+  }
+
+  /** Queues a message that is not ops, behind the ops pushed so far. It is lost if the session breaks. */
+  post(message: Message): void {
+    this.#extras.push({ afterSequence: this.lastSequence, message: encodeMessage(message) });
+    this.#pump();
+  }
+
+  /**
+   * Sends through `session` from now on, beginning behind the target's last durable op.
+   *
+   * @throws {ProtocolError} If the target does not have what it acked, or has what was never sent.
+   */
+  attach(session: Session, durableSequence: number): void {
+    if (durableSequence < this.#ackedSequence || durableSequence > this.lastSequence) {
+      throw new ProtocolError(
+        `Cannot continue the stream: the target has ${durableSequence}, not ${this.#ackedSequence} to ${this.lastSequence}`,
+      );
+    }
+    this.acknowledge(durableSequence);
+    for (let i = 0; i < this.#unsentIndex; i++) this.stats.retries += this.#parcels[i].count;
+    this.#unsentIndex = 0;
+    this.#session = session;
+    this.#pump();
+  }
+
+  /** Stops sending; ops stay. */
+  detach(): void {
+    this.#session = undefined;
+    this.#extras = [];
+    this.#onChange();
+  }
+
+  /** Drops what is durable on the target. */
+  acknowledge(sequence: number): void {
+    if (sequence > this.lastSequence) {
+      throw new ProtocolError(`Cannot take ack ${sequence}: the last op sent is ${this.lastSequence}`);
+    }
+    if (sequence <= this.#ackedSequence) return;
+    this.#ackedSequence = sequence;
+    if (this.#open && this.#open.firstSequence <= sequence) this.#sealParcel();
+    let done = 0;
+    while (done < this.#parcels.length) {
+      const parcel = this.#parcels[done];
+      if (parcel.firstSequence + parcel.count - 1 > sequence) break;
+      this.#bytes -= parcel.bytes;
+      this.#mirrorBytes -= parcel.mirrorBytes;
+      done++;
+    }
+    this.#parcels.splice(0, done);
+    this.#unsentIndex = Math.max(0, this.#unsentIndex - done);
+    this.#onChange();
+  }
+
+  #openParcel(sequence: number, dataSize: number): OpsMessageWriter {
+    this.#openSinceMs = this.#clock.nowMs();
+    return new OpsMessageWriter(sequence, dataSize + 1024);
+  }
+
+  #sealParcel(): void {
+    const writer = this.#open;
+    if (!writer) return;
+    const message = writer.seal();
+    this.#parcels.push({
+      firstSequence: writer.firstSequence,
+      count: writer.count,
+      message,
+      bytes: this.#openBytes,
+      mirrorBytes: this.#openMirrorBytes,
+      pushedAtMs: this.#openSinceMs,
+      paths: this.#openPaths,
+    });
+    this.#open = undefined;
+    this.#openBytes = 0;
+    this.#openMirrorBytes = 0;
+    this.#openPaths = [];
+  }
+
+  #count(kind: OpKind, dataSize: number): void {
+    this.stats.opsSent[kind] = (this.stats.opsSent[kind] ?? 0) + 1;
+    this.stats.dataBytes += dataSize;
+    this.stats.windowBytesPeak = Math.max(this.stats.windowBytesPeak, this.#bytes);
+  }
+
+  /** Sends what is queued, one message after the other. Ops that come meanwhile gather in the open parcel. */
+  async #pump(): Promise<void> {
+    if (this.#sending) return;
+    this.#sending = true;
+    // One microtask later, so that ops pushed in one go travel in one message.
+    await Promise.resolve();
+    const session = this.#session;
+    try {
+      while (session && this.#session === session) {
+        const message = this.#nextMessage();
+        if (!message) break;
+        await session.send(message);
+      }
+    } catch {
+      // The receiving side of the same session learns the reason and reconnects; ops stay queued.
+      if (this.#session === session) this.#session = undefined;
+    } finally {
+      this.#sending = false;
+    }
+    if (this.#session && this.#session !== session) this.#pump();
+  }
+
+  #nextMessage(): Uint8Array | undefined {
+    const unsent = this.#parcels[this.#unsentIndex];
+    const nextSequence = unsent?.firstSequence ?? this.#open?.firstSequence ?? this.#nextSequence;
+    if (this.#extras.length > 0 && this.#extras[0].afterSequence < nextSequence) {
+      return this.#extras.shift()!.message;
+    }
+    if (!unsent && this.#open) this.#sealParcel();
+    const parcel = this.#parcels[this.#unsentIndex];
+    if (parcel) this.#unsentIndex++;
+    return parcel?.message;
+  }
+}

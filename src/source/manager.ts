@@ -1,0 +1,276 @@
+/**
+ * Runs one set: one interceptor over the root, and a replicator for each target. Waits where the root is missing, and
+ * goes on when it is back.
+ * @module
+ */
+import type { Clock } from "../base/clock.ts";
+import { errorCode, reasonOf } from "../base/errors.ts";
+import { limits } from "../base/limits.ts";
+import type { Log } from "../base/log.ts";
+import { VERSION } from "../base/version.ts";
+import type { FlushResult, LaneStatus, SourceStatus } from "../control/api.ts";
+import type { Hint, Interceptor, InterceptorOptions } from "../intercept/interceptor.ts";
+import type { FileSystem } from "../sys/file_system.ts";
+import { Index } from "./index.ts";
+import type { IndexKeeper } from "./index_keeper.ts";
+import { Replicator, type ReplicatorOptions } from "./replicator.ts";
+import { RootGuard } from "./root_guard.ts";
+
+/** One target of a set. */
+export interface ManagedTarget {
+  /** As the user named it. */
+  label: string;
+  connect: ReplicatorOptions["connect"];
+  /** Opens what is remembered about this target. */
+  openKeeper: () => IndexKeeper;
+}
+
+/** What a manager needs. */
+export interface ManagerOptions {
+  set: string;
+  /** Absolute path. */
+  root: string;
+  targets: ManagedTarget[];
+  fileSystem: FileSystem;
+  /** Makes the interceptor, and says why this one. */
+  chooseInterceptor: (options: InterceptorOptions) => { interceptor: Interceptor; reason: string };
+  policy: ReplicatorOptions["policy"];
+  windowBytes?: number;
+  isExcluded: (path: string) => boolean;
+  /** Identity of the root in an earlier run, `undefined` if there was none; and keeps the one of this run. */
+  rootIdentity: { known: string | undefined; save: (identity: string) => void };
+  clock: Clock;
+  log: Log;
+  signal: AbortSignal;
+  /** Something that `status` shows may have changed; called at most ten times a second. */
+  onChange: () => void;
+}
+
+/** Pause between two looks for a missing root. */
+const ROOT_RETRY_MS = 1_000;
+/** Pause between two calls of `onChange`. */
+const CHANGE_EVERY_MS = 100;
+
+/** A set while its root is there. */
+interface Running {
+  guard: RootGuard;
+  interceptor: Interceptor;
+  replicators: Replicator[];
+}
+
+/** Keeps the targets of one set equal to its root. */
+export class Manager {
+  readonly #options: ManagerOptions;
+  #running: Running | undefined;
+  #interceptorReason = "";
+  #blocked = "";
+  #changeTimer: ReturnType<typeof setTimeout> | undefined;
+
+  constructor(options: ManagerOptions) {
+    this.#options = options;
+  }
+
+  /** Runs until the signal aborts. @throws {Error} What a restart would not mend. */
+  async run(): Promise<void> {
+    const { signal, clock, log } = this.#options;
+    const ticking = setInterval(() => this.#tellChange(), 1_000);
+    try {
+      while (!signal.aborted) {
+        const guard = this.#openRoot();
+        if (guard) {
+          await this.#runWithRoot(guard);
+          if (!signal.aborted) log.warn(`Cannot go on with "${this.#options.root}": ${this.#blocked}`);
+        }
+        this.#tellChange();
+        await clock.sleep(ROOT_RETRY_MS, signal);
+      }
+    } finally {
+      clearInterval(ticking);
+      clearTimeout(this.#changeTimer);
+    }
+  }
+
+  /** Waits until every change made before the call is committed on every target. */
+  async flush(timeoutMs: number, signal: AbortSignal): Promise<FlushResult> {
+    const timeout = AbortSignal.any([signal, this.#options.signal, AbortSignal.timeout(timeoutMs)]);
+    const running = this.#running;
+    const committed = running !== undefined && await this.#settle(running, timeout);
+    const waiting = committed ? [] : this.#waiting();
+    return { committed, waiting };
+  }
+
+  status(): SourceStatus {
+    const { set, root } = this.#options;
+    const interceptor = this.#running?.interceptor;
+    const { events = 0, overflows = 0, unwatched = 0 } = interceptor?.stats ?? {};
+    const replicators = this.#running?.replicators ?? [];
+    const verifiedAtMs = Math.min(...replicators.map((replicator) => replicator.lastVerifyAtMs));
+    return {
+      role: "source",
+      version: VERSION,
+      set,
+      root,
+      pid: Deno.pid,
+      interceptor: interceptor?.name ?? "none",
+      interceptorReason: [this.#interceptorReason, interceptor?.stats.limitation].filter(Boolean).join("; "),
+      promise: "convergent",
+      commit: "ack",
+      targets: this.#laneStatuses(),
+      capture: {
+        events,
+        overflows,
+        rescans: replicators.reduce((sum, replicator) => sum + replicator.rescans, 0),
+        unwatched,
+        lastVerifyAt: replicators.length > 0 && verifiedAtMs > 0 ? new Date(verifiedAtMs).toISOString() : "",
+      },
+      problems: replicators.flatMap((replicator) => replicator.problems.list()).map((
+        { path, op, reason, sinceMs },
+      ) => ({
+        path,
+        op,
+        reason,
+        since: new Date(sinceMs).toISOString(),
+      })),
+    };
+  }
+
+  /** Opens the root if it is there. */
+  #openRoot(): RootGuard | undefined {
+    const { fileSystem, root } = this.#options;
+    try {
+      return new RootGuard(fileSystem, root);
+    } catch (error) {
+      if (!errorCode(error)) throw error;
+      this.#blocked = errorCode(error) === "ENOENT" ? "the root is missing" : reasonOf(error);
+      return undefined;
+    }
+  }
+
+  async #runWithRoot(guard: RootGuard): Promise<void> {
+    const { chooseInterceptor, root, isExcluded, signal, clock, rootIdentity } = this.#options;
+    // Deletions below an exchanged root have no evidence: nobody deleted anything there.
+    const exchanged = rootIdentity.known !== undefined && rootIdentity.known !== guard.identity;
+    this.#blocked = "";
+    const stop = new AbortController();
+    const whileHere = AbortSignal.any([signal, stop.signal]);
+    const onHints = (hints: Hint[]) => this.#take(hints, stop);
+    const { interceptor, reason } = chooseInterceptor({ root, onHints, isExcluded });
+    this.#interceptorReason = reason;
+    const keepers: IndexKeeper[] = [];
+    try {
+      const replicators = this.#options.targets.map((target) => {
+        const keeper = target.openKeeper();
+        keepers.push(keeper);
+        return this.#makeReplicator(target, { guard, keeper, exchanged, signal: whileHere });
+      });
+      this.#running = { guard, interceptor, replicators };
+      await interceptor.start();
+      if (!exchanged) rootIdentity.save(guard.identity);
+      const verifying = this.#verifyRegularly(replicators, whileHere, clock);
+      try {
+        await Promise.all(replicators.map((replicator) => replicator.run()));
+      } finally {
+        stop.abort();
+        await verifying;
+      }
+    } finally {
+      this.#running = undefined;
+      await interceptor.stop();
+      for (const keeper of keepers) keeper.close();
+      guard.tree.close();
+    }
+  }
+
+  #makeReplicator(
+    target: ManagedTarget,
+    { guard, keeper, exchanged, signal }: {
+      guard: RootGuard;
+      keeper: IndexKeeper;
+      exchanged: boolean;
+      signal: AbortSignal;
+    },
+  ): Replicator {
+    const { clock, log, windowBytes, isExcluded, policy } = this.#options;
+    return new Replicator({
+      target: target.label,
+      connect: target.connect,
+      tree: guard.tree,
+      index: new Index(),
+      keeper,
+      clock,
+      log,
+      signal,
+      windowBytes,
+      agent: `understudy ${VERSION}`,
+      policy: { ...policy, deleteAbsent: policy.deleteAbsent && !exchanged },
+      pausedDeletions: exchanged ? "the root is another directory than before: deletions wait" : "",
+      isExcluded,
+      rootStands: () => guard.stands(),
+      onChange: () => this.#tellChangeSoon(),
+    });
+  }
+
+  #take(hints: Hint[], stop: AbortController): void {
+    for (const replicator of this.#running?.replicators ?? []) replicator.take(hints);
+    const gone = hints.find((hint) => hint.kind === "root-gone");
+    if (!gone) return;
+    this.#blocked = gone.reason;
+    stop.abort();
+  }
+
+  /** A scan of everything finds what no event told of. */
+  async #verifyRegularly(replicators: Replicator[], signal: AbortSignal, clock: Clock): Promise<void> {
+    while (!signal.aborted) {
+      await clock.sleep(limits.verifyEveryMs, signal);
+      if (signal.aborted) return;
+      for (const replicator of replicators) replicator.verify();
+    }
+  }
+
+  async #settle({ interceptor, replicators }: Running, signal: AbortSignal): Promise<boolean> {
+    const heard = await interceptor.sync();
+    const settled = replicators.map((replicator) => {
+      if (!heard) replicator.verify();
+      return replicator.settled(signal);
+    });
+    return (await Promise.all(settled)).every(Boolean);
+  }
+
+  #laneStatuses(): LaneStatus[] {
+    const running = this.#running;
+    if (running) return running.replicators.map((replicator) => replicator.status());
+    return this.#options.targets.map(({ label }) => ({ ...idleLane, target: label, reason: this.#blocked }));
+  }
+
+  #waiting(): FlushResult["waiting"] {
+    return this.#laneStatuses().map(({ target, state, reason }) => ({ target, state, reason }));
+  }
+
+  #tellChangeSoon(): void {
+    this.#changeTimer ??= setTimeout(() => this.#tellChange(), CHANGE_EVERY_MS);
+  }
+
+  #tellChange(): void {
+    clearTimeout(this.#changeTimer);
+    this.#changeTimer = undefined;
+    this.#options.onChange();
+  }
+}
+
+/** Status of a lane whose root is not there. */
+const idleLane: LaneStatus = {
+  target: "",
+  state: "blocked",
+  reason: "",
+  lagMs: 0,
+  queuedOps: 0,
+  stackedOps: 0,
+  inFlightOps: 0,
+  lastAckedSequence: 0,
+  lastAckAt: "",
+  packetsSent: 0,
+  bytesSent: 0,
+  retries: 0,
+  errors: 0,
+  opsSent: {},
+};

@@ -1,0 +1,165 @@
+/**
+ * One pass: makes a receiver equal to a tree and ends. This is `mirror`, and with the roles exchanged `restore`.
+ * @module
+ */
+import type { Clock } from "../base/clock.ts";
+import { type Problem, RefusedError, TransientError } from "../base/errors.ts";
+import { limits } from "../base/limits.ts";
+import type { Log } from "../base/log.ts";
+import { VERSION } from "../base/version.ts";
+import type { Tree } from "../sys/file_system.ts";
+import { Index } from "./index.ts";
+import { Replicator, type ReplicatorOptions } from "./replicator.ts";
+
+/** What a pass needs. */
+export interface OnePassOptions {
+  /** The receiver, for messages. */
+  target: string;
+  tree: Tree;
+  connect: ReplicatorOptions["connect"];
+  policy: ReplicatorOptions["policy"];
+  /** Paths to make equal, with everything below. @default {[""]} everything */
+  roots?: string[];
+  isExcluded?: (path: string) => boolean;
+  rootStands: () => boolean;
+  /** Only tells what would be done. */
+  onPlanned?: (action: string, path: string, bytes: number) => void;
+  onKept?: (path: string, reason: string) => void;
+  onProgress?: (progress: PassProgress) => void;
+  clock: Clock;
+  log: Log;
+  signal: AbortSignal;
+}
+
+/** How far a pass has come. */
+export interface PassProgress {
+  /** Directory entries looked at. */
+  entriesSeen: number;
+  /** Files sent. */
+  filesSent: number;
+  /** Large files that wait or are on their way. */
+  filesWaiting: number;
+  /** File bytes sent, before compression. */
+  bytesSent: number;
+}
+
+/** What a pass did. */
+export interface PassSummary {
+  /** Files whose contents were sent. */
+  files: number;
+  /** Directory entries looked at. */
+  entries: number;
+  /** Ops sent, by kind. */
+  ops: Record<string, number>;
+  /** Bytes read from files. */
+  bytesRead: number;
+  /** File bytes in the ops, before compression. */
+  dataBytes: number;
+  /** Bytes on the line, both ways. */
+  bytesSent: number;
+  bytesReceived: number;
+  problems: Problem[];
+  /** Why nothing was removed, `""` if deletions were not held back. */
+  heldBack: string;
+}
+
+/** Time between two reports of progress. */
+const PROGRESS_EVERY_MS = 100;
+
+/**
+ * Runs a pass to its end.
+ *
+ * @throws {RefusedError} If the receiver says no. @throws {TransientError} If it cannot be reached.
+ */
+export async function runOnePass(options: OnePassOptions): Promise<PassSummary> {
+  const { clock, onProgress } = options;
+  using stop = stopOn(options.signal);
+  let wasConnected = false;
+  const replicator: Replicator = new Replicator({
+    ...options,
+    index: new Index(),
+    agent: `understudy ${VERSION}`,
+    signal: stop.signal,
+    planned: options.onPlanned,
+    kept: options.onKept,
+    connect: async (signal) => {
+      const session = await options.connect(signal);
+      wasConnected = true;
+      return session;
+    },
+    givesUp: (error, attempts) => {
+      const worthTrying = error instanceof TransientError && !(error instanceof RefusedError);
+      return !worthTrying || !wasConnected || attempts > limits.reconnectAttemptsMax;
+    },
+  });
+  const running = replicator.run();
+  try {
+    await Promise.race([
+      running,
+      reachEnd(replicator, () => onProgress?.(progressOf(replicator)), clock, stop.signal),
+    ]);
+    options.signal.throwIfAborted();
+    return summaryOf(replicator);
+  } finally {
+    stop.abort();
+    await running.catch(() => {});
+  }
+}
+
+async function reachEnd(
+  replicator: Replicator,
+  tell: () => void,
+  clock: Clock,
+  signal: AbortSignal,
+): Promise<void> {
+  const telling = (async () => {
+    while (!signal.aborted) {
+      await clock.sleep(PROGRESS_EVERY_MS, signal);
+      tell();
+    }
+  })();
+  await replicator.mirrored(signal);
+  // What changed while the mirror went over it.
+  await replicator.settled(signal);
+  tell();
+  void telling;
+}
+
+function progressOf(replicator: Replicator): PassProgress {
+  const { opsSent, dataBytes } = replicator.lane.stats;
+  return {
+    entriesSeen: replicator.entriesSeen,
+    filesSent: (opsSent.file ?? 0) + (opsSent.close ?? 0),
+    filesWaiting: replicator.transfersCount,
+    bytesSent: dataBytes,
+  };
+}
+
+function summaryOf(replicator: Replicator): PassSummary {
+  const { opsSent, dataBytes } = replicator.lane.stats;
+  const { bytesSent, bytesReceived } = replicator.sessionStats;
+  return {
+    files: (opsSent.file ?? 0) + (opsSent.close ?? 0),
+    entries: replicator.entriesSeen,
+    ops: { ...opsSent },
+    bytesRead: replicator.bytesRead,
+    dataBytes,
+    bytesSent,
+    bytesReceived,
+    problems: replicator.problems.list().map(({ path, op, reason }) => ({ path, op, reason })),
+    heldBack: replicator.deletionsWait,
+  };
+}
+
+/** A signal that follows another one and can be aborted by itself. */
+function stopOn(signal: AbortSignal): Disposable & { signal: AbortSignal; abort: () => void } {
+  const controller = new AbortController();
+  const abort = () => controller.abort();
+  if (signal.aborted) abort();
+  signal.addEventListener("abort", abort, { once: true });
+  return {
+    signal: controller.signal,
+    abort,
+    [Symbol.dispose]: () => signal.removeEventListener("abort", abort),
+  };
+}

@@ -1,0 +1,42 @@
+/**
+ * What could not be replicated, by path, with the reason: named in `status`, counted, never silent.
+ * @module
+ */
+import type { Problem } from "../base/errors.ts";
+import { limits } from "../base/limits.ts";
+
+/** A problem and since when it stands. */
+export interface StandingProblem extends Problem {
+  sinceMs: number;
+}
+
+/** Problems of one lane. Bounded: further ones are counted only. */
+export class Problems {
+  readonly #byPath = new Map<string, StandingProblem>();
+  #unlisted = 0;
+
+  /** All that stand, and those that only were counted. */
+  get count(): number {
+    return this.#byPath.size + this.#unlisted;
+  }
+
+  list(): StandingProblem[] {
+    return [...this.#byPath.values()];
+  }
+
+  add(problem: Problem, nowMs: number): void {
+    const known = this.#byPath.get(problem.path);
+    if (!known && this.#byPath.size >= limits.problemsMax) this.#unlisted++;
+    else this.#byPath.set(problem.path, { ...problem, sinceMs: known?.sinceMs ?? nowMs });
+  }
+
+  /** The path was replicated after all, or is gone. */
+  clear(path: string): void {
+    if (this.#byPath.size > 0) this.#byPath.delete(path);
+  }
+
+  clearAll(): void {
+    this.#byPath.clear();
+    this.#unlisted = 0;
+  }
+}

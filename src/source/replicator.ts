@@ -1,0 +1,766 @@
+/**
+ * Keeps one target equal to the source: takes hints, looks at the disk, sends what differs, and picks up where it was
+ * after any break. One replicator, one index and one lane a target, so that a slow or dead target delays no other.
+ *
+ * ```
+ * hints ─▶ dirty queue ─▶ live loop ──┐
+ *          scans ───────▶ mirror loop ┼─▶ detector ─▶ lane ─▶ session
+ *          transfers ─────────────────┘      │          │
+ *                                          index ◀── acks
+ * ```
+ *
+ * How a session begins is one of three *courses*:
+ *
+ * - *resume*: the target follows our stream: what it has not made durable is sent again;
+ * - *continue*: a new process, whose saved index belongs to the target's stream: the paths that the target touched
+ *   since then are compared, and a scan finds what changed here meanwhile;
+ * - *start over*: a new stream: the index is filled from the target's listing, and a scan of everything makes it equal.
+ *   This is the mirror.
+ * @module
+ */
+import { errorCode, ProtocolError, reasonOf, TransientError } from "../base/errors.ts";
+import type { Clock } from "../base/clock.ts";
+import { limits } from "../base/limits.ts";
+import type { Log } from "../base/log.ts";
+import { isWithin, parentPath } from "../base/path.ts";
+import type { LaneState, LaneStatus } from "../control/api.ts";
+import type { Hint } from "../intercept/interceptor.ts";
+import { planEntry, type PlanPolicy } from "../mirror/plan.ts";
+import { transferFile } from "../mirror/transfer.ts";
+import type { FileSystemAbilities, Tree } from "../sys/file_system.ts";
+import type { ListedEntry, Message, TouchedPath, Welcome } from "../wire/message.ts";
+import type { Session } from "../wire/session.ts";
+import { Connection } from "./connection.ts";
+import { type DetectContext, Detector, heldFrom } from "./detect.ts";
+import { DirtyQueue } from "./dirty_queue.ts";
+import type { Index } from "./index.ts";
+import type { IndexKeeper } from "./index_keeper.ts";
+import { Lane, type Priority } from "./lane.ts";
+import { Problems } from "./problems.ts";
+import { Requests } from "./requests.ts";
+import { Scans } from "./scans.ts";
+import { Tickets } from "./tickets.ts";
+import { Transfers } from "./transfers.ts";
+
+/** What a replicator needs. */
+export interface ReplicatorOptions {
+  /** The target as the user named it. */
+  target: string;
+  tree: Tree;
+  index: Index;
+  /** Saves the index; without one nothing is remembered beyond this process. */
+  keeper?: IndexKeeper;
+  connect: (signal: AbortSignal) => Promise<Session>;
+  clock: Clock;
+  log: Log;
+  signal: AbortSignal;
+  agent: string;
+  windowBytes?: number;
+  policy: Omit<PlanPolicy, "abilities"> & {
+    blockSize: number;
+    fastMirrorSizeMin: number;
+    deleteAbsent: boolean;
+  };
+  /** Why deletions wait (`policy.deleteAbsent` is false then); `""` if they do not. */
+  pausedDeletions?: string;
+  isExcluded?: (path: string) => boolean;
+  /** Whether the root still stands where it stood. */
+  rootStands: () => boolean;
+  /** Paths to look at, with everything below. What lies elsewhere must be excluded. @default {[""]} everything */
+  roots?: string[];
+  /** Gives up after a failure to connect; see `Connection`. */
+  givesUp?: (error: unknown, attempts: number) => boolean;
+  planned?: DetectContext["planned"];
+  kept?: DetectContext["kept"];
+  /** Something that `status` shows may have changed. */
+  onChange?: () => void;
+}
+
+/** Replicates to one target. */
+export class Replicator {
+  readonly problems = new Problems();
+  readonly lane: Lane;
+  /** Bytes read from files. */
+  bytesRead = 0;
+  /** Times that everything was looked at because events were lost. */
+  rescans = 0;
+  /** Wall clock of the last finished scan of everything; 0 before the first. */
+  lastVerifyAtMs = 0;
+
+  readonly #options: ReplicatorOptions;
+  readonly #tickets = new Tickets();
+  readonly #dirty = new DirtyQueue(() => this.#tickets.take());
+  readonly #detector: Detector;
+  readonly #liveScans: Scans;
+  readonly #mirrorScans: Scans;
+  readonly #transfers: Transfers;
+  readonly #requests: Requests;
+  readonly #connection: Connection;
+  readonly #restless = new Map<string, number>();
+  readonly #attempts = new Map<string, number>();
+
+  #abilities: FileSystemAbilities = unknownAbilities;
+  #streamId = "";
+  #replicaId = "";
+  /** Counts starts of a stream: work that began under an older one must not push. */
+  #course = 0;
+  /** Whether the index describes the target, so that detection may use it. */
+  #ready = false;
+  /** Paths whose entry in the index is not to be believed before the target was asked. */
+  #suspects: TouchedPath[] = [];
+  #comparesAll = false;
+  #mirrored = false;
+  #blockedReason = "";
+  /** Set while the source looks emptied, see `Detector.lookInside`. */
+  #emptied = "";
+  #lastAckAtMs = 0;
+  #nextTransfer = 1;
+  #failures = 0;
+  #stopped = false;
+  #wakers: (() => void)[] = [];
+  /** Rejects when something is wrong with ourselves: the replicator stops. */
+  readonly #broken = Promise.withResolvers<never>();
+
+  constructor(options: ReplicatorOptions) {
+    this.#options = options;
+    const { clock, signal, connect, givesUp } = options;
+    this.lane = new Lane({ clock, windowBytes: options.windowBytes, onChange: () => this.#wake() });
+    this.#requests = new Requests((message) => this.lane.post(message));
+    this.#detector = new Detector(this.#detectContext());
+    const tickets = this.#tickets;
+    this.#liveScans = new Scans(this.#detector, { tickets, priority: "live" });
+    this.#mirrorScans = new Scans(this.#detector, { tickets, priority: "mirror" });
+    this.#transfers = new Transfers({
+      tickets,
+      send: (path, priority) => this.#sendLarge(path, priority),
+      onDirtyAgain: (path) => this.#markDirty(path),
+      onIdle: () => this.#wake(),
+    });
+    this.#connection = new Connection({
+      connect,
+      clock,
+      signal,
+      givesUp,
+      hello: () => ({
+        streamId: this.#streamId,
+        replicaId: this.#replicaId,
+        indexedSequence: options.keeper?.savedSequence ?? 0,
+        agent: options.agent,
+      }),
+      onWelcome: (session, welcome, touched) => this.#beginSession(session, welcome, touched),
+      onMessage: (message) => this.#takeMessage(message),
+      onLost: (error) => this.#loseSession(error),
+    });
+  }
+
+  get #roots(): string[] {
+    return this.#options.roots ?? [""];
+  }
+
+  // ——— For the manager ———
+
+  /** Runs until the signal aborts; then saves the index. @throws {Error} If it gave up connecting. */
+  async run(): Promise<void> {
+    const { keeper, index, signal } = this.#options;
+    const saved = keeper?.load(index);
+    if (saved) [this.#streamId, this.#replicaId] = [saved.streamId, saved.replicaId];
+    const stop = () => this.#stop();
+    signal.addEventListener("abort", stop, { once: true });
+    const loops = [
+      this.#runLoop(() => this.#liveStep()),
+      this.#runLoop(() => this.#mirrorStep()),
+      this.#keepTime(),
+    ];
+    try {
+      await Promise.race([this.#connection.run(), this.#broken.promise, ...loops]);
+    } finally {
+      signal.removeEventListener("abort", stop);
+      this.#stop();
+      await this.#connection.close();
+      await Promise.allSettled(loops);
+      this.#save();
+    }
+  }
+
+  /** Takes what the interceptor heard. */
+  take(hints: Hint[]): void {
+    for (const hint of hints) {
+      if (hint.kind === "look") this.#markDirty(hint.path);
+      else if (hint.kind === "look-below") this.#lookBelow(hint.path);
+      else if (hint.kind === "moved") this.#takeMove(hint);
+    }
+    this.#wake();
+  }
+
+  /** Looks at everything. Resolves when every directory was looked at. */
+  verify(): Promise<void> {
+    return new Promise((resolve) => {
+      this.#mirrorScans.add("", () => {
+        this.lastVerifyAtMs = this.#options.clock.nowMs();
+        resolve();
+      });
+      this.#wake();
+    });
+  }
+
+  /**
+   * Resolves when everything that was dirty at the call has been made durable on the target, or with `false` when the
+   * signal aborts first.
+   */
+  async settled(signal?: AbortSignal): Promise<boolean> {
+    const wake = () => this.#wake();
+    signal?.addEventListener("abort", wake, { once: true });
+    try {
+      return await this.#settle(signal);
+    } finally {
+      signal?.removeEventListener("abort", wake);
+    }
+  }
+
+  async #settle(signal?: AbortSignal): Promise<boolean> {
+    const ticket = this.#tickets.take();
+    const isSettled = () => {
+      const oldest = Math.min(this.#tickets.oldest ?? Infinity, this.#dirty.oldestTicket ?? Infinity);
+      return this.#ready && this.#suspects.length === 0 && oldest > ticket;
+    };
+    const isOver = () => signal?.aborted || this.#stopped;
+    while (!isSettled() && !isOver()) await this.#event();
+    const [course, sequence] = [this.#course, this.lane.lastSequence];
+    while (this.lane.ackedSequence < sequence && course === this.#course && !isOver()) await this.#event();
+    if (isOver() || this.deletionsWait) return false;
+    return course === this.#course || await this.#settle(signal);
+  }
+
+  /** Why deletions wait, `""` if they do not. */
+  get deletionsWait(): string {
+    return this.#options.pausedDeletions || this.#emptied;
+  }
+
+  /** Resolves when everything was looked at once and all of it is acked, or when the signal aborts. */
+  async mirrored(signal: AbortSignal): Promise<void> {
+    while (!this.#mirrored && !signal.aborted && !this.#stopped) await this.#event();
+  }
+
+  /** Directory entries that scans have looked at. */
+  get entriesSeen(): number {
+    return this.#detector.entriesSeen;
+  }
+
+  /** Large files that wait or are on their way. */
+  get transfersCount(): number {
+    return this.#transfers.count;
+  }
+
+  status(): LaneStatus {
+    const { state, reason } = this.#state();
+    const { queuedOps, unackedOps } = this.lane;
+    const stats = this.#connection.stats;
+    return {
+      target: this.#options.target,
+      state,
+      reason,
+      lagMs: this.#lagMs(),
+      queuedOps,
+      stackedOps: this.#dirty.size,
+      inFlightOps: unackedOps - queuedOps,
+      lastAckedSequence: this.lane.ackedSequence,
+      lastAckAt: this.#lastAckAtMs === 0 ? "" : new Date(this.#lastAckAtMs).toISOString(),
+      packetsSent: stats.packetsSent,
+      bytesSent: stats.bytesSent,
+      retries: this.lane.stats.retries,
+      errors: this.#failures,
+      opsSent: { ...this.lane.stats.opsSent },
+    };
+  }
+
+  /** Counters of all sessions. */
+  get sessionStats() {
+    return this.#connection.stats;
+  }
+
+  // ——— Sessions and courses ———
+
+  #beginSession(session: Session, welcome: Welcome, touched: TouchedPath[]): void {
+    this.#abilities = welcome.abilities;
+    this.#blockedReason = "";
+    this.#requests.connect();
+    const follows = welcome.streamId === this.#streamId && welcome.replicaId === this.#replicaId &&
+      this.#streamId !== "";
+    const saved = this.#options.keeper?.savedSequence ?? 0;
+    if (
+      follows && this.#ready &&
+      isBetween(this.lane.ackedSequence, welcome.durableSequence, this.lane.lastSequence)
+    ) {
+      this.#resume(session, welcome);
+    } else if (follows && !this.#ready && welcome.durableSequence >= saved && !welcome.compareAll) {
+      this.#continue(session, welcome, touched);
+    } else {
+      this.#startOver(session, welcome);
+    }
+    this.#wake();
+  }
+
+  #resume(session: Session, welcome: Welcome): void {
+    if (welcome.compareAll) {
+      // The target stopped uncleanly: ops that it may have half done are done again, and then their paths compared.
+      this.#suspects.push(...withParents(this.lane.unackedPaths()));
+      this.#comparesAll = true;
+    }
+    this.lane.attach(session, welcome.durableSequence);
+  }
+
+  #continue(session: Session, welcome: Welcome, touched: TouchedPath[]): void {
+    this.#course++;
+    this.lane.restart(welcome.durableSequence);
+    this.lane.attach(session, welcome.durableSequence);
+    this.#suspects = touched;
+    this.#ready = true;
+    // Transfers that our predecessor left open: nobody will end them.
+    this.lane.push({ kind: "abandon", transfer: 0 }, "live");
+    this.#scanEverything();
+  }
+
+  #startOver(session: Session, welcome: Welcome): void {
+    const course = ++this.#course;
+    this.#ready = false;
+    this.#suspects = [];
+    this.#streamId = crypto.randomUUID();
+    this.#replicaId = welcome.replicaId;
+    this.lane.restart(0);
+    this.#options.index.clear();
+    this.#options.keeper?.begin(this.#streamId, this.#replicaId);
+    this.#liveScans.clear();
+    this.#mirrorScans.clear();
+    this.#transfers.clear();
+    this.problems.clearAll();
+    this.#attempts.clear();
+    this.#comparesAll = welcome.compareAll;
+    this.#mirrored = false;
+    this.lane.post({ type: "begin", streamId: this.#streamId });
+    this.lane.attach(session, 0);
+    // Whoever waits for what was dirty before waits for the scan that now covers it.
+    const hold = this.#tickets.hold(0);
+    this.#fillIndex(course).catch((error) => this.#takeListingError(error)).finally(() =>
+      hold[Symbol.dispose]()
+    );
+  }
+
+  /** Takes the target's listing as what it holds; then the scan finds every difference. */
+  async #fillIndex(course: number): Promise<void> {
+    for (const root of this.#roots) {
+      await this.#listParents(root, course);
+      const problem = await this.#requests.list(root, true, (entries) => {
+        if (course === this.#course) { for (const entry of entries) this.#believe(entry, true); }
+      });
+      if (problem) this.#options.log.warn(`Cannot read all of the replica: ${problem}`);
+    }
+    if (course !== this.#course) return;
+    this.#ready = true;
+    this.#scanEverything();
+    this.#wake();
+  }
+
+  /** Entries above a root that is not the whole tree. */
+  async #listParents(path: string, course: number): Promise<void> {
+    if (path === "") return;
+    const parent = parentPath(path);
+    await this.#listParents(parent, course);
+    await this.#requests.list(parent, false, (entries) => {
+      if (course === this.#course) { for (const entry of entries) this.#believe(entry, true); }
+    });
+  }
+
+  /** Writes down in the index what the target says it holds. */
+  #believe(entry: ListedEntry, trusted: boolean): void {
+    const { index } = this.#options;
+    const { path, kind, mode, uid, gid, size, mtimeNs, linkTarget } = entry;
+    if (path !== "" && index.get(parentPath(path))?.kind !== "directory" && parentPath(path) !== "") return;
+    const identity = { ctimeNs: 0n, dev: 0, ino: 0n };
+    index.set(path, { kind, mode, uid, gid, size, mtimeNs, linkTarget, ...identity, trusted }, 0);
+    if (!trusted) index.setSignature(path, undefined, 0);
+  }
+
+  #scanEverything(): void {
+    for (const root of this.#roots) {
+      // Ticket 0: whoever waits for what was dirty before the scan waits for it.
+      const hold = this.#tickets.hold(0);
+      this.#mirrorScans.add(root, () => {
+        hold[Symbol.dispose]();
+        if (root === "") this.lastVerifyAtMs = this.#options.clock.nowMs();
+      });
+    }
+  }
+
+  /** A listing that broke off with its session is asked for again in the next one. */
+  #takeListingError(error: unknown): void {
+    if (!(error instanceof TransientError)) this.#broken.reject(error);
+  }
+
+  #loseSession(error: unknown): void {
+    this.lane.detach();
+    this.#requests.disconnect();
+    this.#options.log.debug(reasonOf(error));
+    this.#wake();
+  }
+
+  #takeMessage(message: Message): void {
+    switch (message.type) {
+      case "ack":
+        for (const failure of message.failures) {
+          this.#failures++;
+          this.#takeFailure(failure.path, failure.op, failure.reason);
+        }
+        this.#lastAckAtMs = this.#options.clock.nowMs();
+        return this.lane.acknowledge(message.sequence);
+      case "listing":
+      case "signature":
+        return this.#requests.take(message);
+      case "blocked":
+        this.#blockedReason = message.reason;
+        return this.#wake();
+      default:
+        throw new ProtocolError(`Cannot take message "${message.type}": the target does not send it`);
+    }
+  }
+
+  /** The target could not do an op: ask what it holds there, and try again a few times before leaving it to the scan. */
+  #takeFailure(path: string, op: string, reason: string): void {
+    this.problems.add({ path, op, reason }, this.#options.clock.nowMs());
+    const attempts = (this.#attempts.get(path) ?? 0) + 1;
+    if (this.#attempts.size < limits.problemsMax) this.#attempts.set(path, attempts);
+    this.#suspects.push({ path: parentPath(path), recursive: false }, { path, recursive: false });
+  }
+
+  // ——— The two loops ———
+
+  async #runLoop(step: () => Promise<boolean>): Promise<void> {
+    while (!this.#stopped) {
+      try {
+        if (!await step() && !this.#stopped) await this.#event();
+      } catch (error) {
+        // The session or the stream under it is gone; what was in work is dirty again or covered by a scan.
+        if (!(error instanceof TransientError)) throw error;
+      }
+    }
+  }
+
+  /** One step of live work. @returns Whether there was any. */
+  async #liveStep(): Promise<boolean> {
+    if (!this.#ready) return false;
+    if (this.#suspects.length > 0 && this.#connection.state === "connected") {
+      await this.#compareSuspects();
+      return true;
+    }
+    const batch = this.#dirty.take(limits.detectBatchPaths);
+    if (batch.length > 0) {
+      using _hold = this.#tickets.hold(batch[0].ticket);
+      try {
+        await this.#detector.look(batch.map(({ path }) => path), "live");
+      } catch (error) {
+        for (const { path, sinceMs } of batch) this.#dirty.add(path, sinceMs);
+        throw error;
+      }
+    }
+    const scanning = !this.#liveScans.isIdle;
+    if (scanning) await this.#liveScans.step();
+    return batch.length > 0 || scanning;
+  }
+
+  /** One step of the mirror. @returns Whether there was any. */
+  async #mirrorStep(): Promise<boolean> {
+    if (!this.#ready || this.#suspects.length > 0) return false;
+    if (!this.#mirrored && this.#isMirrorDone()) {
+      this.#mirrored = true;
+      this.#tellCompared();
+      this.#wake();
+    }
+    if (this.#mirrorScans.isIdle || this.#transfers.waitingCount >= limits.transfersWaitingMax) return false;
+    await this.#mirrorScans.step();
+    return true;
+  }
+
+  #isMirrorDone(): boolean {
+    return this.#mirrorScans.isIdle && this.#transfers.count === 0 && this.lane.unackedOps === 0;
+  }
+
+  /** Asks the target what it holds at paths that are in doubt, and looks at them again. */
+  async #compareSuspects(): Promise<void> {
+    // Answers must not describe a state that ops on their way will change.
+    const course = this.#course;
+    await this.#acked(this.lane.lastSequence);
+    using _hold = this.#tickets.hold(0);
+    while (this.#suspects.length > 0 && course === this.#course) {
+      const asked = this.#suspects.slice(0, limits.questionsAtOnce);
+      const answers = await Promise.all(asked.map((suspect) => this.#ask(suspect)));
+      if (course !== this.#course) return;
+      for (const [i, suspect] of asked.entries()) this.#correct(suspect, answers[i]);
+      this.#suspects.splice(0, asked.length);
+    }
+    this.#tellCompared();
+  }
+
+  /** After an unclean stop of the target: everything it may have half done has been looked at. */
+  #tellCompared(): void {
+    if (!this.#comparesAll || !this.#mirrored || this.#suspects.length > 0) return;
+    this.#comparesAll = false;
+    this.lane.post({ type: "compared" });
+  }
+
+  async #acked(sequence: number): Promise<void> {
+    const course = this.#course;
+    while (this.lane.ackedSequence < sequence) {
+      await this.#event();
+      if (this.#stopped || course !== this.#course) throw new TransientError("Cannot wait for acks: stopped");
+    }
+  }
+
+  async #ask({ path, recursive }: TouchedPath): Promise<ListedEntry[]> {
+    const listed: ListedEntry[] = [];
+    await this.#requests.list(path, recursive, (entries) => void listed.push(...entries));
+    return listed;
+  }
+
+  #correct({ path, recursive }: TouchedPath, listed: ListedEntry[]): void {
+    const { index } = this.#options;
+    if (path !== "" && (recursive || listed.length === 0) && index.has(path)) index.remove(path, 0);
+    for (const entry of listed) this.#believe(entry, false);
+    if (recursive) this.#liveScans.add(path);
+    if ((this.#attempts.get(path) ?? 0) < limits.applyAttemptsMax) this.#markDirty(path);
+  }
+
+  // ——— Detection's world ———
+
+  #detectContext(): DetectContext {
+    const { tree, index, policy, rootStands, planned, kept, clock } = this.#options;
+    const abilities = () => this.#abilities;
+    return {
+      tree,
+      index,
+      policy: {
+        ...policy,
+        get abilities() {
+          return abilities();
+        },
+        get exchange() {
+          return abilities().exchange;
+        },
+      },
+      room: (bytes, priority) => this.#room(bytes, priority),
+      push: (op, priority) => this.lane.push(op, priority),
+      transfer: (path, priority) => this.#transfers.add(path, priority),
+      isTransferring: (path) => this.#transfers.isRunning(path),
+      lookBelow: (path) => this.#lookBelow(path),
+      restless: (path) => void this.#restless.set(path, clock.monotonicMs() + limits.restMs),
+      problem: (path, op, error) => this.#addProblem(path, op, error),
+      solved: (path) => this.problems.clear(path),
+      rootStands,
+      isExcluded: this.#options.isExcluded ?? (() => false),
+      emptied: (reason) => void (this.#emptied = reason),
+      settles: (directory) => this.#roots.some((root) => isWithin(directory, root)),
+      onRead: (bytes) => void (this.bytesRead += bytes),
+      kept,
+      planned,
+    };
+  }
+
+  /** Waits for room. @throws {TransientError} If the stream was started anew meanwhile. */
+  async #room(bytes: number, priority: Priority): Promise<boolean> {
+    if (this.#options.planned || this.lane.hasRoom(bytes, priority)) return true;
+    const course = this.#course;
+    while (!this.lane.hasRoom(bytes, priority)) {
+      if (this.#stopped) throw new TransientError("Cannot push: stopped");
+      await this.#event();
+    }
+    if (course !== this.#course) throw new TransientError("Cannot push: the stream was started anew");
+    return false;
+  }
+
+  #addProblem(path: string, op: string, error: unknown): void {
+    this.problems.add({ path, op, reason: reasonOf(error) }, this.#options.clock.nowMs());
+  }
+
+  #markDirty(path: string): void {
+    if (this.#dirty.isFull) {
+      // Beyond the bound only one thing is remembered: look at everything (FEATURES Q7).
+      this.#dirty.clear();
+      this.#scanEverything();
+    }
+    this.#dirty.add(path, this.#options.clock.nowMs());
+    this.#wake();
+  }
+
+  #lookBelow(path: string): void {
+    if (path === "") {
+      this.rescans++;
+      this.#mirrorScans.add("");
+    } else {
+      this.#liveScans.add(path);
+    }
+    this.#wake();
+  }
+
+  #takeMove({ from, to, directory }: Extract<Hint, { kind: "moved" }>): void {
+    this.#markDirty(from);
+    this.#markDirty(to);
+    if (directory) this.#dirty.move(from, to);
+  }
+
+  /** Sends one large file; whatever happens is dealt with here. */
+  async #sendLarge(path: string, priority: Priority): Promise<void> {
+    const { tree, index } = this.#options;
+    const course = this.#course;
+    const context = this.#detectContext();
+    try {
+      const held = index.get(path);
+      const result = await transferFile(
+        path,
+        {
+          tree,
+          policy: context.policy,
+          sink: {
+            room: async (bytes) => void await this.#room(bytes, priority),
+            push: (op) => {
+              if (course !== this.#course) {
+                throw new TransientError("Cannot push: the stream was started anew");
+              }
+              return this.lane.push(op, priority);
+            },
+          },
+          sign: (path, range) => this.#requests.sign(path, range),
+          nextTransfer: () => this.#nextTransfer++,
+          onRead: context.onRead,
+        },
+        held?.kind === "file" ? held : undefined,
+        held?.trusted ? index.getSignature(path) : undefined,
+      );
+      if (course !== this.#course) return;
+      if (result.state === "gone") return this.#markDirty(path);
+      if (!index.has(parentPath(path)) && parentPath(path) !== "") return this.#lookBelow(parentPath(path));
+      this.#noteSent(path, result, priority);
+    } catch (error) {
+      this.#takeTransferError(path, course, error);
+    }
+  }
+
+  #noteSent(
+    path: string,
+    result: Exclude<Awaited<ReturnType<typeof transferFile>>, { state: "gone" }>,
+    priority: Priority,
+  ): void {
+    const { index } = this.#options;
+    const held = heldFrom(result.stat, "");
+    if (result.state === "sent") {
+      index.set(path, held, result.sequence);
+      index.setSignature(path, result.signature, result.sequence);
+      if (result.restless) this.#restless.set(path, this.#options.clock.monotonicMs() + limits.restMs);
+    } else {
+      const before = index.get(path);
+      const policy = { abilities: this.#abilities };
+      const known = before &&
+        { ...before, trusted: true, ctimeNs: result.stat.ctimeNs, ino: result.stat.ino };
+      const step = planEntry(result.stat, known && { ...known, mtimeNs: before!.mtimeNs }, policy);
+      const change = step.do === "attributes" ? step.change : { mtimeNs: result.stat.mtimeNs };
+      const sequence = this.lane.push({ kind: "attributes", path, attributes: change }, priority);
+      index.set(path, held, sequence);
+      index.setSignature(path, result.signature, sequence);
+    }
+    this.problems.clear(path);
+  }
+
+  #takeTransferError(path: string, course: number, error: unknown): void {
+    if (error instanceof TransientError) {
+      if (course === this.#course) this.#markDirty(path);
+    } else if (errorCode(error) === "ENOENT" || errorCode(error) === "ENOTDIR") {
+      this.#markDirty(path);
+    } else if (errorCode(error)) {
+      this.#addProblem(path, "read", error);
+    } else {
+      this.#broken.reject(error);
+    }
+  }
+
+  // ——— Time ———
+
+  /** Saves the index, and looks again at files that have come to rest. */
+  async #keepTime(): Promise<void> {
+    const { clock, signal } = this.#options;
+    while (!this.#stopped) {
+      await clock.sleep(limits.saveEveryMs, signal);
+      this.#save();
+      const now = clock.monotonicMs();
+      for (const [path, dueMs] of this.#restless) {
+        if (dueMs > now) continue;
+        this.#restless.delete(path);
+        this.#markDirty(path);
+      }
+    }
+  }
+
+  #save(): void {
+    const { keeper, index } = this.#options;
+    if (!keeper || !this.#ready) return;
+    const sequence = keeper.save(index, this.lane.ackedSequence);
+    if (sequence !== undefined && this.#connection.state === "connected") {
+      this.lane.post({ type: "indexed", sequence });
+    }
+  }
+
+  #lagMs(): number {
+    const since = Math.min(
+      this.#dirty.oldestSinceMs ?? Infinity,
+      this.#mirrored ? this.lane.oldestUnackedMs ?? Infinity : Infinity,
+    );
+    return since === Infinity ? 0 : Math.max(0, this.#options.clock.nowMs() - since);
+  }
+
+  #state(): { state: LaneState; reason: string } {
+    const connection = this.#connection;
+    if (connection.state === "refused") return { state: "refused", reason: connection.reason };
+    if (connection.state !== "connected") return { state: "disconnected", reason: connection.reason };
+    if (this.#blockedReason) return { state: "blocked", reason: this.#blockedReason };
+    if (!this.#options.rootStands()) return { state: "blocked", reason: "the root is gone" };
+    if (this.deletionsWait) return { state: "blocked", reason: this.deletionsWait };
+    if (!this.#mirrored) return { state: "mirroring", reason: "" };
+    if (this.#lagMs() > limits.lagMs) {
+      return { state: "catching-up", reason: `${this.#dirty.size} paths are waiting` };
+    }
+    return { state: "live", reason: "" };
+  }
+
+  #event(): Promise<void> {
+    return new Promise((resolve) => this.#wakers.push(resolve));
+  }
+
+  #wake(): void {
+    const wakers = this.#wakers;
+    this.#wakers = [];
+    for (const resolve of wakers) resolve();
+    this.#options.onChange?.();
+  }
+
+  #stop(): void {
+    this.#stopped = true;
+    this.#wake();
+  }
+}
+
+/** Before the target has said what it can. */
+const unknownAbilities: FileSystemAbilities = {
+  rawNames: true,
+  nanoseconds: true,
+  ownership: true,
+  modes: true,
+  exchange: false,
+  confined: false,
+  syncAll: false,
+};
+
+function isBetween(low: number, value: number, high: number): boolean {
+  return low <= value && value <= high;
+}
+
+/** Paths with the directories that hold them: an op on an entry may leave its mark on the directory. */
+function withParents(paths: string[]): TouchedPath[] {
+  const all = new Set(paths.flatMap((path) => [parentPath(path), path]));
+  return [...all].sort().map((path) => ({ path, recursive: false }));
+}

@@ -1,0 +1,125 @@
+/**
+ * Directories to be looked at with everything below, one directory a step, so that other work gets its turns.
+ * @module
+ */
+import { isWithin, parentPath } from "../base/path.ts";
+import { limits } from "../base/limits.ts";
+import type { Priority } from "./lane.ts";
+import type { Tickets } from "./tickets.ts";
+
+/** What a scan does with a directory; see `Detector`. */
+export interface ScanVisitor {
+  look(paths: string[], priority: Priority): Promise<void>;
+  lookInside(directory: string, priority: Priority, absent: (path: string) => void): Promise<string[]>;
+}
+
+/** One scan. */
+interface Scan {
+  path: string;
+  priority: Priority;
+  hold: Disposable;
+  /** Directories still to be looked at; the next is the last. */
+  pending: string[];
+  absent: string[];
+  /** Directories looked at. */
+  done: number;
+  onDone: (() => void)[];
+}
+
+/** Scans of one priority, one after the other. */
+export class Scans {
+  readonly #visitor: ScanVisitor;
+  readonly #tickets: Tickets;
+  readonly #priority: Priority;
+  /** Not yet begun, by path. */
+  readonly #waiting = new Map<string, Scan>();
+  #current: Scan | undefined;
+  #directoriesDone = 0;
+
+  constructor(visitor: ScanVisitor, { tickets, priority }: { tickets: Tickets; priority: Priority }) {
+    this.#visitor = visitor;
+    this.#tickets = tickets;
+    this.#priority = priority;
+  }
+
+  get isIdle(): boolean {
+    return this.#current === undefined && this.#waiting.size === 0;
+  }
+
+  /** Directories looked at since the start. */
+  get directoriesDone(): number {
+    return this.#directoriesDone;
+  }
+
+  /** Asks for a scan. One that waits for the same directory, or for one above, covers it. */
+  add(path: string, onDone?: () => void): void {
+    const covering = this.#covering(path);
+    if (covering) {
+      if (onDone) covering.onDone.push(onDone);
+      return;
+    }
+    const hold = this.#tickets.hold(this.#tickets.take());
+    const scan = { path, priority: this.#priority, hold, pending: [path], absent: [], done: 0 };
+    this.#waiting.set(path, { ...scan, onDone: onDone ? [onDone] : [] });
+  }
+
+  /** Takes one step: looks at one directory, or at a part of what seemed absent. */
+  async step(): Promise<void> {
+    this.#current ??= this.#begin();
+    const scan = this.#current;
+    if (!scan) return;
+    const directory = scan.pending.pop();
+    if (directory !== undefined) {
+      if (scan.done === 0 && directory !== "") await this.#visitor.look([directory], scan.priority);
+      const below = await this.#visitor.lookInside(
+        directory,
+        scan.priority,
+        (path) => scan.absent.push(path),
+      );
+      for (const path of below.reverse()) scan.pending.push(path);
+      scan.done++;
+      this.#directoriesDone++;
+      if (scan.absent.length < limits.dirtyPathsMax) return;
+    }
+    if (scan.absent.length > 0) {
+      await this.#visitor.look(scan.absent.splice(0, limits.detectBatchPaths), scan.priority);
+      return;
+    }
+    this.#current = undefined;
+    scan.hold[Symbol.dispose]();
+    for (const tell of scan.onDone) tell();
+  }
+
+  /** Forgets all scans, because the whole tree is about to be looked at. */
+  clear(): void {
+    const scans = [...this.#waiting.values(), ...(this.#current ? [this.#current] : [])];
+    this.#waiting.clear();
+    this.#current = undefined;
+    for (const scan of scans) scan.hold[Symbol.dispose]();
+  }
+
+  #begin(): Scan | undefined {
+    for (const scan of this.#waiting.values()) {
+      this.#waiting.delete(scan.path);
+      // What waits below is covered by this one.
+      if (scan.path === "") this.#absorb(scan);
+      return scan;
+    }
+  }
+
+  #absorb(scan: Scan): void {
+    for (const other of this.#waiting.values()) {
+      scan.onDone.push(...other.onDone);
+      other.hold[Symbol.dispose]();
+    }
+    this.#waiting.clear();
+  }
+
+  #covering(path: string): Scan | undefined {
+    for (let above = path;; above = parentPath(above)) {
+      const scan = this.#waiting.get(above);
+      if (scan && isWithin(path, above)) return scan;
+      if (above === "") return undefined;
+    }
+  }
+}
