@@ -18,7 +18,10 @@ function formatSource(status: SourceStatus, nowMs: number): string {
   const { capture, problems } = status;
   return [
     `set ${status.set}: ${quote(status.root)}\n`,
-    `  understudy ${status.version}, pid ${status.pid}, ${status.interceptor}, ${status.promise}, commit ${status.commit}\n`,
+    `  understudy ${status.version}, pid ${status.pid}, ${status.promise}, commit ${status.commit}\n`,
+    `  hears of changes by ${
+      stateWithReason({ state: status.interceptor, reason: status.interceptorReason })
+    }\n`,
     ...status.targets.map((target) => formatLane(target, nowMs)),
     `  capture: ${count(capture.events, "event")}, ${count(capture.overflows, "overflow")}, ` +
     `${count(capture.rescans, "rescan")}${

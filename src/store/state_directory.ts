@@ -3,8 +3,13 @@
  *
  * ```
  * STATE/            0700, one for a user
+ *   key             private key of this user's sources
  *   SET/            one for each replication set of a source: lock, index, settings, control socket
- * ROOT/.understudy/ the same for a target server
+ *
+ * ROOT/.understudy/ 0700, of a target server
+ *   key             private key of this target
+ *   pairing/        who was invited, whose key opens which replica
+ *   listen          HOST:PORT that the running server listens on
  * ```
  *
  * A set name is 1 to 64 letters, digits, `.`, `_` and `-`, and begins with a letter, digit or `_`.
@@ -97,6 +102,21 @@ export function setDirectory(state: string, setName: string): string {
 /** The state directory of a target whose replicas live in `root`. */
 export function targetStateDirectory(root: string): string {
   return join(resolve(root), TARGET_STATE_NAME);
+}
+
+/** The private key in a state directory, of a source or of a target. */
+export function keyPath(state: string): string {
+  return join(state, "key");
+}
+
+/** What a target knows about pairing, in its state directory. */
+export function pairingDirectory(state: string): string {
+  return join(state, "pairing");
+}
+
+/** The file in a target's state directory that says where its server listens: `HOST:PORT` and a line feed. */
+export function listenPath(state: string): string {
+  return join(state, "listen");
 }
 
 /**

@@ -31,6 +31,7 @@ const source: SourceStatus = {
   root: "/srv/www",
   pid: 42,
   interceptor: "inotify",
+  interceptorReason: "the best that works here",
   promise: "convergent",
   commit: "ack",
   targets: [{
@@ -90,7 +91,8 @@ Deno.test("formatStatus() shows a source on one screen", () => {
   assertEquals(
     formatStatus(source, 1_000_000),
     `set www: "/srv/www"
-  understudy 0.1.0, pid 42, inotify, convergent, commit ack
+  understudy 0.1.0, pid 42, convergent, commit ack
+  hears of changes by inotify (the best that works here)
   to "backup:7420/www": catching-up (the window is full)
     behind 1.5s: 3 queued, 2 stacked up, 1 in flight; acked up to 99, 10s ago
     sent 2 KiB in 1 packet (5 file); 1 retry, 0 errors
