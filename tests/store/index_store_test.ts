@@ -120,6 +120,28 @@ Deno.test(
 );
 
 Deno.test(
+  "a change with a lower sequence than one before it waits for that one",
+  withFile((path) => {
+    const index = new Index();
+    using store = openIndexStore(path);
+    index.set("d", someHeld("directory", 1), 5);
+    index.set("d/f", someHeld("file", 1), 3);
+    index.acknowledge(3);
+    store.save(index);
+    assertEquals(contentsAgain(path).size, 0);
+    index.acknowledge(5);
+    store.save(index);
+    assertEquals(contentsAgain(path), contentsOf(index));
+    index.move("d/f", "g", 8);
+    index.set("g", someHeld("file", 2), 7);
+    index.acknowledge(7);
+    store.save(index);
+    assertEquals(contentsAgain(path).get("d/f")?.held, someHeld("file", 1));
+    assertEquals(index.pendingCount, 1);
+  }),
+);
+
+Deno.test(
   "bad news (sequence 0) is saved at once even while changes of the same file are pending",
   withFile((path) => {
     const index = new Index();
