@@ -154,8 +154,8 @@ export const limits = {
   answerChunkSize: 200 * KiB,
   /** Questions (`list`, `sign`) of one session that wait for their answer. A further one closes the session. */
   questionsMax: 1_024,
-  /** Bytes of messages on their way to the applying Worker; more wait in front of it. */
-  applyInboxBytes: 4 * MiB,
+  /** Bytes of messages given to the applying Worker and not yet applied; more wait in front of it. */
+  applyInboxBytes: 16 * MiB,
   /** Bytes of answers on their way out of it; more are not yet computed. */
   applyOutboxBytes: 4 * MiB,
 

@@ -1,0 +1,124 @@
+/**
+ * Compression: both ways, where it pays, and what must be refused.
+ * @module
+ */
+import { assert, assertEquals, assertThrows } from "@std/assert";
+import { ByteWriter, concatBytes } from "../../src/base/bytes.ts";
+import { ProtocolError } from "../../src/base/errors.ts";
+import { limits } from "../../src/base/limits.ts";
+import { compressionNames, Compressor, decompress } from "../../src/wire/compress.ts";
+import {
+  brotliCompressSync,
+  constants,
+  deflateRawSync,
+  inflateRawSync,
+  zstdCompressSync,
+  zstdDecompressSync,
+} from "node:zlib";
+
+const KiB = 1024;
+const noise = crypto.getRandomValues(new Uint8Array(64 * KiB));
+const packing = compressionNames.filter((name) => name !== "none");
+const kinds = { zstd: 1, deflate: 2, brotli: 3 } as const;
+
+/** Text of a size that compresses about as source code does. */
+function prose(size: number): Uint8Array<ArrayBuffer> {
+  let text = "";
+  for (let i = 0; text.length < size; i++) text += `line ${i * 7919 % 1000}: the quick brown fox ${i}\n`;
+  return new TextEncoder().encode(text.slice(0, size));
+}
+
+for (const name of compressionNames) {
+  Deno.test(`Compressor ${name} gives back what it took, at every size round its edges`, () => {
+    for (const size of [0, 1, 127, 128, 129, 4 * KiB, 16 * KiB, 16 * KiB + 1, limits.messageSizeMax]) {
+      for (const message of [prose(size), noise.subarray(0, Math.min(size, noise.length))]) {
+        const { kind, body } = new Compressor(name).compress(message);
+        assert(body.length <= message.length, "a frame never grows");
+        assertEquals(decompress({ kind, body: new Uint8Array(body) }), message);
+      }
+    }
+  });
+}
+
+for (const name of packing) {
+  Deno.test(`Compressor ${name} leaves alone what is tiny or random and shrinks text`, () => {
+    const compressor = new Compressor(name);
+    assertEquals(compressor.compress(prose(127)).kind, 0);
+    const text = compressor.compress(prose(100 * KiB));
+    assertEquals(text.kind, kinds[name]);
+    assert(text.body.length < 50 * KiB, `${text.body.length}`);
+    assertEquals(compressor.compress(noise).kind, 0);
+  });
+
+  Deno.test(`decompress() refuses ${name} that is cut, damaged in its size, or a bomb`, () => {
+    const message = prose(64 * KiB);
+    const { kind, body } = new Compressor(name).compress(message);
+    const refuse = (bytes: Uint8Array) =>
+      assertThrows(() => decompress({ kind, body: new Uint8Array(bytes) }), ProtocolError);
+    for (let size = 0; size < body.length; size += 97) refuse(body.subarray(0, size));
+    for (
+      const claimed of [0, message.length - 1, message.length + 1, limits.messageSizeMax + 1, 0xffff_ffff]
+    ) {
+      refuse(concatBytes(new ByteWriter().u32(claimed).take(), body.subarray(4)));
+    }
+  });
+}
+
+Deno.test("decompress() stops a bomb of 256 MiB at one message, with either lie about its size", () => {
+  const zeros = new Uint8Array(256 * KiB * KiB);
+  const bombs: Record<string, Uint8Array> = {
+    zstd: zstdCompressSync(zeros),
+    deflate: deflateRawSync(zeros, { level: 1 }),
+    brotli: brotliCompressSync(zeros, { params: { [constants.BROTLI_PARAM_QUALITY]: 1 } }),
+  };
+  for (const name of packing) {
+    for (const claimed of [zeros.length, limits.messageSizeMax]) {
+      const body = concatBytes(new ByteWriter().u32(claimed).take(), bombs[name]);
+      const before = Deno.memoryUsage().rss;
+      assertThrows(() => decompress({ kind: kinds[name as keyof typeof kinds], body }), ProtocolError);
+      const grown = Deno.memoryUsage().rss - before;
+      assert(grown < 64 * KiB * KiB, `${name} took ${grown} bytes`);
+    }
+  }
+});
+
+Deno.test("decompress() refuses an unknown compression and a raw message beyond the limit", () => {
+  assertThrows(
+    () => decompress({ kind: 4, body: new Uint8Array(9) }),
+    ProtocolError,
+    "compression 4 is unknown",
+  );
+  const body = new Uint8Array(limits.messageSizeMax + 1);
+  assertThrows(() => decompress({ kind: 0, body }), ProtocolError, "more than");
+});
+
+Deno.test("Compressor tries ever more rarely while nothing compresses, and comes back", () => {
+  const compressor = new Compressor("zstd");
+  const text = prose(64 * KiB);
+  let triedAt = 0;
+  const gaps: number[] = [];
+  // Text in place of noise is compressed exactly when a try is due.
+  for (let i = 1; gaps.length < 3; i++) {
+    assert(i < 1_000, "a try comes");
+    const probe = new Compressor("zstd");
+    for (let j = 1; j < i; j++) probe.compress(noise);
+    if (probe.compress(text).kind !== 0) {
+      gaps.push(i - triedAt);
+      triedAt = i;
+    }
+  }
+  assertEquals(gaps, [1, 2, 3], "1, then after 64 KiB, then after 128 KiB");
+  for (let i = 0; i < 2_000; i++) compressor.compress(noise);
+  let skipped = 0;
+  while (compressor.compress(text).kind === 0) skipped += text.length;
+  assert(skipped <= 4 * KiB * KiB, `${skipped} bytes went raw before the next try`);
+  assertEquals(compressor.compress(text).kind, 1);
+});
+
+Deno.test("streams are those of zlib: any implementation reads them", () => {
+  const message = prose(10_000);
+  const deflate = new Compressor("deflate").compress(message);
+  assertEquals(new Uint8Array(inflateRawSync(deflate.body.subarray(4))), message);
+  const zstd = new Compressor("zstd").compress(message);
+  assertEquals(new Uint8Array(zstdDecompressSync(zstd.body.subarray(4))), message);
+});
