@@ -3,6 +3,7 @@
  * @module
  */
 import { parseArgs } from "@std/cli/parse-args";
+import { runProcess } from "../tests/testing/process.ts";
 import { tempDirectory } from "../tests/testing/temp.ts";
 import { run } from "../tests/testing/understudy.ts";
 import { measureLatency, measureMemory } from "./live.ts";
@@ -13,12 +14,13 @@ const rowNames = [...comparedRows, "latency", "memory"];
 
 const help = `Measures the built executable against rsync -a to an rsync daemon on loopback.
 
-Usage: deno task bench [--only ROW ...] [--rounds N] [--dir DIR] [--json]
+Usage: deno task bench [--only ROW ...] [--rounds N] [--dir DIR] [--json] [--update]
 
   --only ROW       one of ${rowNames.join(", ")} (again for more)
   --rounds N       how often each program runs each row (default 5)
   --dir DIR        measure the file system of DIR (default: memory-backed)
   --json           print JSON instead of Markdown
+  --update         also write the tables into bench/README.md
   --contender C    only rsync or only understudy
   --mirror-arg A   give A to every understudy mirror, as in --mirror-arg=--compress=none
   --watch-arg A    the same for watch-source
@@ -30,7 +32,7 @@ async function main(args: string[]): Promise<number> {
   const unknown: string[] = [];
   const flags = parseArgs(args, {
     string: strings,
-    boolean: ["json", "help"],
+    boolean: ["json", "update", "help"],
     collect: ["only", "mirror-arg", "watch-arg"],
     default: { rounds: "5", scale: "1" },
     unknown: (argument: string) => (unknown.push(argument), false),
@@ -65,7 +67,12 @@ async function main(args: string[]): Promise<number> {
     await run(["version"], { expectCode: 0, timeoutMs: 300_000 });
   }
 
-  const result: BenchResult = { machine: await describeMachine(directory.path), rounds, comparisons: [] };
+  const result: BenchResult = {
+    machine: await describeMachine(directory.path),
+    rounds,
+    scale: options.scale,
+    comparisons: [],
+  };
   for (const name of only) {
     if (name === "latency" || name === "memory") continue;
     result.comparisons.push(await compare(name as ComparedRow, options));
@@ -79,7 +86,18 @@ async function main(args: string[]): Promise<number> {
     result.memory = await measureMemory(live);
   }
   console.log(flags.json ? JSON.stringify(result, undefined, 2) : markdown(result));
+  if (flags.update) await updateReadme(markdown(result));
   return 0;
+}
+
+/** Replaces what stands between the two marks of bench/README.md. */
+async function updateReadme(tables: string): Promise<void> {
+  const readme = new URL("README.md", import.meta.url);
+  const text = Deno.readTextFileSync(readme);
+  const [begin, end] = ["<!-- measured -->", "<!-- /measured -->"].map((mark) => text.indexOf(mark));
+  Deno.writeTextFileSync(readme, `${text.slice(0, begin)}<!-- measured -->\n\n${tables}\n${text.slice(end)}`);
+  // Wrapped and aligned as `deno task ok` wants it.
+  await runProcess(Deno.execPath(), ["fmt", "--quiet", readme.pathname], { expectCode: 0 });
 }
 
 if (import.meta.main) Deno.exit(await main(Deno.args));

@@ -22,6 +22,8 @@ export interface Machine {
 export interface BenchResult {
   machine: Machine;
   rounds: number;
+  /** What sizes and counts were divided by; 1 in an honest run. */
+  scale: number;
   comparisons: Comparison[];
   latency?: Latency;
   memory?: Memory;
@@ -45,12 +47,13 @@ export async function describeMachine(directory: string): Promise<Machine> {
 
 /** The whole result as Markdown. */
 export function markdown(result: BenchResult): string {
-  const { machine, rounds, comparisons, latency, memory } = result;
+  const { machine, rounds, scale, comparisons, latency, memory } = result;
   const lines = [
     `${machine.date}: ${machine.cpu}, ${machine.cores} cores, ${machine.kernel}, ${machine.fileSystem}, ` +
     `${machine.rsync}, ${machine.runtime}.`,
     "",
   ];
+  if (scale !== 1) lines.push(`**A trial: every size and count below was divided by ${scale}.**`, "");
   if (comparisons.length > 0) lines.push(...comparisonTable(comparisons, rounds), "");
   if (latency || memory) lines.push(...liveTable(latency, memory), "");
   return lines.join("\n");

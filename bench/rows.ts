@@ -62,7 +62,7 @@ const plans: Record<ComparedRow, RowPlan> = {
     timed: "first",
   },
   "small-again": {
-    title: `the same again, nothing changed`,
+    title: `${SMALL_FILE_COUNT.toLocaleString("en")} files again, nothing changed`,
     makeSource: makeSmallFiles,
     timed: { again: () => {} },
   },
