@@ -3,17 +3,18 @@
  * @module
  */
 import { reasonOf, UsageError } from "./src/base/errors.ts";
-import { systemClock } from "./src/base/clock.ts";
 import { type ExitCode, exitCodes, Interruption, type Io } from "./src/modes/mode.ts";
 import { findCommand, overview } from "./src/modes/help.ts";
+import { processIo, stopSignal } from "./src/modes/process_io.ts";
 
 /** Runs the command line `args` and returns its exit code. Never throws. */
 export async function main(args: string[], io: Io): Promise<ExitCode> {
   try {
     return await dispatch(args, io);
   } catch (error) {
-    if (!isInterruption(error)) io.stderr(`understudy: ${messageOf(error)}\n`);
-    if (io.signal.aborted) return exitCodes.interrupted;
+    const stopped = io.signal.aborted;
+    if (!stopped || !isInterruption(error)) io.stderr(`understudy: ${messageOf(error)}\n`);
+    if (stopped) return exitCodes.interrupted;
     return error instanceof UsageError ? exitCodes.usage : exitCodes.failed;
   }
 }
@@ -24,7 +25,7 @@ async function dispatch(args: string[], io: Io): Promise<ExitCode> {
     io.stderr(overview());
     return exitCodes.usage;
   }
-  const name = aliases[given] ?? given;
+  const name = aliases.get(given) ?? given;
   const command = findCommand(name);
   if (asksForHelp(rest)) {
     io.stdout(await command.loadHelp());
@@ -33,12 +34,7 @@ async function dispatch(args: string[], io: Io): Promise<ExitCode> {
   return await (await command.load()).run(rest, io);
 }
 
-const aliases: Record<string, string> = {
-  "-h": "help",
-  "--help": "help",
-  "-V": "version",
-  "--version": "version",
-};
+const aliases = new Map([["-h", "help"], ["--help", "help"], ["-V", "version"], ["--version", "version"]]);
 
 function asksForHelp(args: string[]): boolean {
   const end = args.indexOf("--");
@@ -56,61 +52,7 @@ function messageOf(error: unknown): string {
   return reason.startsWith("Cannot ") ? reason : `Cannot go on: ${reason}`;
 }
 
-function processIo(signal: AbortSignal): Io {
-  return {
-    stdout: writer(Deno.stdout),
-    stderr: writer(Deno.stderr),
-    stdoutIsTerminal: Deno.stdout.isTerminal(),
-    columns: columns(),
-    clock: systemClock,
-    signal,
-    env: (name) => Deno.env.get(name),
-  };
-}
-
-/** Writes text until the reader has gone: `understudy … | head` is no failure, and no reason for a daemon to stop. */
-function writer(stream: { writeSync(bytes: Uint8Array): number }): (text: string) => void {
-  const encoder = new TextEncoder();
-  let gone = false;
-  return (text) => {
-    let bytes = encoder.encode(text);
-    while (bytes.length > 0 && !gone) {
-      try {
-        bytes = bytes.subarray(stream.writeSync(bytes));
-      } catch (error) {
-        // A pipe that another process made non-blocking and that is full: its reader needs a moment.
-        if (error instanceof Deno.errors.WouldBlock) Atomics.wait(pause, 0, 0, 1);
-        else gone = true;
-      }
-    }
-  };
-}
-
-const pause = new Int32Array(new SharedArrayBuffer(4));
-
-function columns(): number {
-  try {
-    return Deno.consoleSize().columns || 80;
-  } catch {
-    return 80;
-  }
-}
-
-/** The first signal asks the command to stop; a second Ctrl-C does not wait for it. */
-function stopOnSignals(stop: AbortController): void {
-  const names: Deno.Signal[] = Deno.build.os === "windows"
-    ? ["SIGINT", "SIGBREAK"]
-    : ["SIGINT", "SIGTERM", "SIGHUP"];
-  for (const name of names) {
-    Deno.addSignalListener(name, () => {
-      if (stop.signal.aborted && name === "SIGINT") Deno.exit(exitCodes.interrupted);
-      stop.abort(new Interruption(name));
-    });
-  }
-}
-
 if (import.meta.main) {
-  const stop = new AbortController();
-  stopOnSignals(stop);
-  Deno.exit(await main(Deno.args, processIo(stop.signal)));
+  const signal = stopSignal(() => Deno.exit(exitCodes.interrupted));
+  Deno.exit(await main(Deno.args, processIo(signal)));
 }

@@ -5,6 +5,7 @@
 import { assert, assertEquals, assertStringIncludes } from "@std/assert";
 import { main } from "../main.ts";
 import { CorruptionError } from "../src/base/errors.ts";
+import type { FlushResult } from "../src/control/api.ts";
 import { commands } from "../src/modes/commands.ts";
 import { exitCodes, Interruption, type Io, stoppedExitCode } from "../src/modes/mode.ts";
 import { serveControl } from "../src/control/server.ts";
@@ -93,6 +94,14 @@ Deno.test("main() shows help for -h and --help anywhere, but not behind --", asy
   }
 });
 
+Deno.test("main() does not take names of Object for commands", async () => {
+  for (const name of ["constructor", "toString", "__proto__", ""]) {
+    const io = testIo();
+    assertEquals(await main([name], io), exitCodes.usage);
+    assertStringIncludes(io.out.stderr, `understudy: Cannot run "${name}": there is no such command`);
+  }
+});
+
 Deno.test("main() without a command shows on stderr which there are", async () => {
   const io = testIo();
   assertEquals(await main([], io), exitCodes.usage);
@@ -128,29 +137,61 @@ Deno.test({
   },
 });
 
+/** A daemon whose `flush` ends only when it is aborted or released, for a command that waits. */
+async function waitingDaemon(state: string) {
+  Deno.mkdirSync(`${state}/www`);
+  const log: string[] = [];
+  const { promise: released, resolve: release } = Promise.withResolvers<FlushResult>();
+  const server = await serveControl({
+    path: controlSocketIn(`${state}/www`),
+    handlers: {
+      flush: (_args, signal) =>
+        new Promise((resolve, reject) => {
+          log.push("asked");
+          signal.addEventListener("abort", () => reject(log.push("stopped")));
+          released.then(resolve);
+        }),
+    },
+  });
+  return {
+    log,
+    release: () => release({ committed: true, waiting: [] }),
+    [Symbol.asyncDispose]: () => server[Symbol.asyncDispose](),
+  };
+}
+
+for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) {
+  Deno.test({
+    name: `understudy ends with 130 on ${signal} while it waits, and the daemon hears of it`,
+    ignore: lacks("linux"),
+    async fn() {
+      await using state = await tempDirectory();
+      await using daemon = await waitingDaemon(state.path);
+      await using process = startProcess(Deno.execPath(), [...run, "flush", "--state", state.path]);
+      await waitFor(() => daemon.log.includes("asked"), { what: "the flush" });
+      process.kill(signal);
+      assertEquals((await process.ended()).code, 130);
+      assertEquals(process.stderr, "");
+      await waitFor(() => daemon.log.includes("stopped"), { what: "the daemon to hear of it" });
+    },
+  });
+}
+
 Deno.test({
-  name: "understudy ends with 130 on SIGINT while it waits, and the daemon hears of it",
-  ignore: lacks("linux"),
+  name: "understudy started by nohup outlives its terminal",
+  ignore: lacks("linux", "command nohup"),
   async fn() {
     await using state = await tempDirectory();
-    Deno.mkdirSync(`${state.path}/www`);
-    const log: string[] = [];
-    await using _daemon = await serveControl({
-      path: controlSocketIn(`${state.path}/www`),
-      handlers: {
-        flush: (_args, signal) =>
-          new Promise((_resolve, reject) => {
-            log.push("asked");
-            signal.addEventListener("abort", () => reject(log.push("stopped")));
-          }),
-      },
+    await using daemon = await waitingDaemon(state.path);
+    const command = [Deno.execPath(), ...run, "flush", "--state", state.path];
+    await using process = startProcess("nohup", command);
+    await waitFor(() => daemon.log.includes("asked"), { what: "the flush" });
+    process.kill("SIGHUP");
+    await waitFor(() => !/^...Pnd:.*[1-9a-f]/m.test(Deno.readTextFileSync(`/proc/${process.pid}/status`)), {
+      what: "the signal to be delivered",
     });
-    await using process = startProcess(Deno.execPath(), [...run, "flush", "--state", state.path]);
-    await waitFor(() => log.includes("asked"), { what: "the flush" });
-    process.kill("SIGINT");
-    assertEquals((await process.ended()).code, 130);
-    assertEquals(process.stderr, "");
-    await waitFor(() => log.includes("stopped"), { what: "the daemon to hear of it" });
+    daemon.release();
+    assertEquals((await process.ended()).code, 0, process.describe());
   },
 });
 

@@ -131,7 +131,7 @@ async function connect(path: string): Promise<Deno.Conn> {
     return await Deno.connect({ transport: "unix", path: resolveSocketPath(path) });
   } catch (error) {
     const code = errorCode(error);
-    const reason = code === "ENOENT" || code === "ECONNREFUSED" ? "none runs there" : reasonOf(error);
+    const reason = ["ENOENT", "ECONNREFUSED", "EINVAL"].includes(code) ? "none runs there" : reasonOf(error);
     throw new CommandError(`Cannot reach a daemon on ${quote(path)}: ${reason}`, { cause: error });
   }
 }
