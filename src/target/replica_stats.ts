@@ -1,0 +1,68 @@
+/**
+ * Numbers of a replica, for `status`. Exact since the replica was opened; the two sequences since the stream began.
+ * @module
+ */
+import { type OpKind, opKinds } from "../ops/op.ts";
+import type { SequencedOp } from "./apply.ts";
+
+/** What `status` says of a replica. */
+export interface ReplicaStats {
+  /** Ops done, by kind, failed ones included. */
+  opsReceived: Record<OpKind, number>;
+  /** File bytes in them. */
+  dataBytes: number;
+  /** Last op that is visible in the live tree. */
+  lastAppliedSequence: number;
+  /** Last op that survives power loss. */
+  lastDurableSequence: number;
+  /** Ops that failed. */
+  errors: number;
+  /** Ops that wait because their file is in use here. */
+  pendingOpenFiles: number;
+  /** Why nothing is applied now, or `""`. */
+  blockedReason: string;
+}
+
+/** Counts what was applied. */
+export class ReplicaCounter {
+  readonly #stats: ReplicaStats;
+
+  constructor(durableSequence: number) {
+    const opsReceived = Object.fromEntries(opKinds.map((kind) => [kind, 0])) as Record<OpKind, number>;
+    this.#stats = {
+      opsReceived,
+      dataBytes: 0,
+      lastAppliedSequence: durableSequence,
+      lastDurableSequence: durableSequence,
+      errors: 0,
+      pendingOpenFiles: 0,
+      blockedReason: "",
+    };
+  }
+
+  /** Counts a group that is durable. */
+  count(ops: readonly SequencedOp[], failureCount: number): void {
+    const stats = this.#stats;
+    for (const { op } of ops) {
+      stats.opsReceived[op.kind]++;
+      if ("data" in op) stats.dataBytes += op.data.length;
+    }
+    stats.errors += failureCount;
+    stats.lastAppliedSequence = stats.lastDurableSequence = ops[ops.length - 1].sequence;
+  }
+
+  /** Sets why nothing is applied now. */
+  block(reason: string): void {
+    this.#stats.blockedReason = reason;
+  }
+
+  /** A stream began, or the catalog was read anew. */
+  startFrom(durableSequence: number): void {
+    this.#stats.lastAppliedSequence = this.#stats.lastDurableSequence = durableSequence;
+  }
+
+  /** The numbers now, as a copy. */
+  snapshot(): ReplicaStats {
+    return { ...this.#stats, opsReceived: { ...this.#stats.opsReceived } };
+  }
+}

@@ -1,0 +1,229 @@
+/**
+ * Step 1 of a group: builds what an op needs beside the live tree, in staging. Nothing of the live tree changes here.
+ * An op that fails leaves nothing in staging; on trouble of the machine the op can be staged again later.
+ * @module
+ */
+import { SystemError } from "../base/errors.ts";
+import { isWithin, quote } from "../base/path.ts";
+import { type Op, opPaths } from "../ops/op.ts";
+import { TARGET_STATE_NAME } from "../store/state_directory.ts";
+import type { AttributeChange, FileSystemAbilities, OpenFile, Tree } from "../sys/file_system.ts";
+import { appendExtent, beginJournal, closeJournal } from "./patch.ts";
+import type { StagedKind, Staging } from "./staging.ts";
+import type { ContentSyncs } from "./syncs.ts";
+import type { Transfer, Transfers } from "./transfers.ts";
+import { isOpTrouble, troubleOf } from "./trouble.ts";
+
+/** What is left to do for an op in the live tree. */
+export interface Step {
+  sequence: number;
+  op: Op;
+  /** What was staged for it: a name that becomes live, or the journal of a patch. */
+  staged?: { name: string; isPatch: boolean };
+}
+
+/** What staging works on. */
+export interface StageContext {
+  live: Tree;
+  staging: Staging;
+  transfers: Transfers;
+  abilities: FileSystemAbilities;
+  /** Takes what must be durable before anything becomes live. */
+  contents: ContentSyncs;
+  /** Takes names in staging that nobody needs once the group is recorded. */
+  garbage: string[];
+}
+
+/** Stages ops, one after the other. */
+export class Stager {
+  readonly #context: StageContext;
+
+  constructor(context: StageContext) {
+    this.#context = context;
+  }
+
+  /**
+   * Stages one op; gives what is left to do in the live tree, if anything.
+   *
+   * @throws {SystemError} If the op failed, or the machine did (trouble.ts).
+   */
+  stage(sequence: number, op: Op): Step | undefined {
+    for (const path of opPaths(op)) refuseReserved(path);
+    switch (op.kind) {
+      case "file":
+        return { sequence, op, staged: { name: this.#stageFile(op), isPatch: false } };
+      case "symlink":
+        return { sequence, op, staged: { name: this.#stageLink(op), isPatch: false } };
+      case "open":
+        this.#open(op);
+        return undefined;
+      case "block":
+        this.#writeBlock(op);
+        return undefined;
+      case "close":
+        return { sequence, op, staged: this.#close(op) };
+      case "abandon":
+        this.#abandon(op.transfer);
+        return undefined;
+      default:
+        return { sequence, op };
+    }
+  }
+
+  #stageFile(op: Op & { kind: "file" }): string {
+    return this.#build("f", ({ file }) => {
+      if (op.data.length > 0) file.write(op.data, 0);
+      file.setAttributes(settable(op.attributes, this.#context.abilities));
+      this.#context.contents.own(file);
+    }).name;
+  }
+
+  #stageLink(op: Op & { kind: "symlink" }): string {
+    const { staging, abilities } = this.#context;
+    const name = staging.createLink(op.target);
+    try {
+      // A link has no mode of its own.
+      const { mode: _, ...change } = settable(op.attributes, abilities);
+      staging.tree.setAttributes(name, change);
+    } catch (error) {
+      staging.remove(name);
+      throw error;
+    }
+    return name;
+  }
+
+  /** An `open` that fails is told at its `close`. */
+  #open(op: Op & { kind: "open" }): void {
+    const { transfers } = this.#context;
+    this.#abandon(op.transfer);
+    const transfer: Transfer = {
+      id: op.transfer,
+      path: op.path,
+      base: op.base,
+      staged: "",
+      file: undefined,
+      size: 0,
+      failure: undefined,
+    };
+    try {
+      transfers.checkRoom();
+      this.#openStaged(transfer);
+    } catch (error) {
+      if (!isOpTrouble(error)) throw error;
+      // Beyond the bound not even the failure is kept: the close finds no transfer, which is a failure too.
+      if (error.code === "EMLINK") return;
+      transfer.failure = troubleOf(error);
+    }
+    transfers.add(transfer);
+  }
+
+  #openStaged(transfer: Transfer): void {
+    const { contents, live } = this.#context;
+    const { name, file } = this.#build(transfer.base === "patch" ? "p" : "t", ({ file }) => {
+      if (transfer.base === "patch") transfer.size = beginJournal(file);
+      if (transfer.base === "copy") {
+        using from = live.open(transfer.path, { access: "read" });
+        file.copyFrom(from);
+      }
+    });
+    Object.assign(transfer, { staged: name, file });
+    contents.lend(file);
+    // The catalog will name it: the name must be there after power loss.
+    contents.staging();
+  }
+
+  #writeBlock(op: Op & { kind: "block" }): void {
+    const { transfers, contents, garbage } = this.#context;
+    const transfer = transfers.get(op.transfer);
+    if (transfer?.file === undefined) return;
+    try {
+      if (transfer.base === "patch") transfers.grow(transfer, appendExtent(transfer.file, transfer.size, op));
+      else transfer.file.write(op.data, op.offset);
+      contents.lend(transfer.file);
+    } catch (error) {
+      if (!isOpTrouble(error)) throw error;
+      contents.forget(transfer.file);
+      garbage.push(transfers.fail(transfer, troubleOf(error)));
+    }
+  }
+
+  #close(op: Op & { kind: "close" }): { name: string; isPatch: boolean } {
+    const { transfers, contents, garbage, abilities } = this.#context;
+    const transfer = transfers.get(op.transfer);
+    if (transfer === undefined) {
+      throw new SystemError("EBADF", `Cannot close transfer of ${quote(op.path)}: it is not open`);
+    }
+    const { file, staged, failure } = transfer;
+    if (failure !== undefined || file === undefined) {
+      transfers.remove(transfer);
+      throw new SystemError(
+        failure?.code ?? "EBADF",
+        failure?.reason ?? "Cannot close transfer: it has no file",
+      );
+    }
+    const isPatch = transfer.base === "patch";
+    const attributes = settable(op.attributes, abilities);
+    try {
+      if (isPatch) {
+        closeJournal(file, transfer.size, { size: op.size, attributes });
+        contents.staging();
+      } else {
+        file.truncate(op.size);
+        file.setAttributes(attributes);
+      }
+    } catch (error) {
+      if (isOpTrouble(error)) {
+        contents.forget(file);
+        garbage.push(staged);
+        transfers.remove(transfer);
+      }
+      throw error;
+    }
+    transfers.remove(transfer, { keepOpen: true });
+    contents.forget(file);
+    contents.own(file);
+    // A version takes its live name, which leaves no name here; a journal is done with when the group is recorded.
+    if (isPatch) garbage.push(staged);
+    return { name: staged, isPatch };
+  }
+
+  #abandon(id: number): void {
+    const { transfers, contents, garbage } = this.#context;
+    const transfer = transfers.get(id);
+    if (transfer === undefined) return;
+    contents.forget(transfer.file);
+    if (transfer.staged !== "") garbage.push(transfer.staged);
+    transfers.remove(transfer);
+  }
+
+  /** Creates a staged file and fills it; if that fails nothing of it remains, so that a full disk gets room again. */
+  #build(
+    kind: StagedKind,
+    fill: (staged: { name: string; file: OpenFile }) => void,
+  ): { name: string; file: OpenFile } {
+    const staged = this.#context.staging.create(kind);
+    try {
+      fill(staged);
+      return staged;
+    } catch (error) {
+      staged.file.close();
+      this.#context.staging.remove(staged.name);
+      throw error;
+    }
+  }
+}
+
+/** The attributes that can be set here: without the ability, owners are left out quietly. */
+export function settable(change: AttributeChange, abilities: FileSystemAbilities): AttributeChange {
+  if (abilities.ownership) return change;
+  return { mode: change.mode, mtimeNs: change.mtimeNs };
+}
+
+/** Refuses a path that is ours. */
+function refuseReserved(path: string): void {
+  if (!isWithin(path, TARGET_STATE_NAME)) return;
+  throw new SystemError(
+    "EPERM",
+    `Cannot use path ${quote(path)}: the name ${quote(TARGET_STATE_NAME)} is reserved`,
+  );
+}
