@@ -45,7 +45,6 @@ export async function serveControl(options: ServeControlOptions): Promise<Contro
   if (await isAnswered(path)) {
     throw new CommandError(`Cannot start: another understudy answers on ${quote(path)}`);
   }
-  removeSocketPath(path);
   const socketPath = makeSocketPath(path);
   const listener = listen(socketPath);
   const stopping = new AbortController();

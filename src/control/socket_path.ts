@@ -1,6 +1,7 @@
 /**
  * Where a daemon's control socket is. Normally it lies in the state directory. A path too long for the system's socket
- * addresses is replaced by a short one in a fresh directory (0700), and a pointer file in the state directory names it:
+ * addresses is replaced by a short one in a fresh directory (0700), and a pointer file in the state directory names it.
+ * A target server, whose state is elsewhere, is found from the user's state directory by such a pointer too.
  *
  * ```
  * STATE/SET/control.sock           the socket, or
@@ -34,15 +35,35 @@ export function fitsSocketAddress(path: string): boolean {
 
 /** Where the socket for `path` really is. */
 export function resolveSocketPath(path: string): string {
-  if (fitsSocketAddress(path)) return path;
   const pointer = readIfThere(pointerPath(path));
   return pointer === undefined ? path : text(pointer).trimEnd();
 }
 
-/** Makes room for a socket: returns where to bind the one for `path`, and writes the pointer if they differ. */
+/**
+ * Makes a daemon's control socket be found from another state directory, until disposed.
+ *
+ * @param directory Of a set in that state directory; is made (0700), and removed with the pointer if it is empty then.
+ * @param socketPath As `ControlServer.socketPath` says.
+ */
+export function pointToSocket(directory: string, socketPath: string): Disposable {
+  Deno.mkdirSync(directory, { recursive: true, mode: 0o700 });
+  const pointer = pointerPath(controlSocketIn(directory));
+  writeDurably(pointer, utf8(socketPath + "\n"));
+  return {
+    [Symbol.dispose]() {
+      removeIfThere(pointer);
+      removeIfEmpty(directory);
+    },
+  };
+}
+
+/**
+ * Makes room for a socket: removes what a dead daemon left, returns where to bind the one for `path`, and writes the
+ * pointer if the two differ.
+ */
 export function makeSocketPath(path: string): string {
-  if (fitsSocketAddress(path)) return path;
   removeSocketPath(path);
+  if (fitsSocketAddress(path)) return path;
   const short = join(makeShortDirectory(), CONTROL_SOCKET_NAME);
   writeDurably(pointerPath(path), utf8(short + "\n"));
   return short;
@@ -53,7 +74,7 @@ export function removeSocketPath(path: string): void {
   const real = resolveSocketPath(path);
   removeIfThere(real);
   if (real === path) return;
-  removeShortDirectory(dirname(real));
+  removeIfEmpty(dirname(real));
   removeIfThere(pointerPath(path));
 }
 
@@ -73,7 +94,7 @@ function makeShortDirectory(): string {
   return Deno.makeTempDirSync({ dir: "/tmp", prefix: SHORT_DIRECTORY_PREFIX });
 }
 
-function removeShortDirectory(directory: string): void {
+function removeIfEmpty(directory: string): void {
   try {
     Deno.removeSync(directory);
   } catch (error) {

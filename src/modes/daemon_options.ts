@@ -5,12 +5,12 @@
 import type { FindDaemonOptions } from "../control/client.ts";
 import { stateDirectory } from "../store/state_directory.ts";
 import type { Io } from "./mode.ts";
-import { nonEmpty, one, type OptionValues } from "./options.ts";
+import { nonEmpty, one, type OptionValues, setName } from "./options.ts";
 
 /** The table of the options. */
 export const daemonTable = {
   state: one(nonEmpty, "s"),
-  name: one(nonEmpty),
+  name: one(setName),
   root: one(nonEmpty),
 };
 
@@ -31,6 +31,7 @@ export function daemonOptions(
   io: Pick<Io, "env">,
 ): FindDaemonOptions {
   const { state, name, root } = values;
-  // With a root the state directory is not looked at, and need not exist.
-  return { name, root, state: root !== undefined ? "" : stateDirectory(state, io) };
+  // A target that was started with --state keeps its socket there and not below its root.
+  if (root !== undefined && state === undefined) return { name, root, state: "" };
+  return { name, state: stateDirectory(state, io) };
 }

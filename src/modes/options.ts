@@ -17,6 +17,8 @@
 import { type Address, type AddressDefaults, parseAddress } from "../base/address.ts";
 import { closest } from "../base/closest.ts";
 import { reasonOf, UsageError } from "../base/errors.ts";
+import { quote } from "../base/path.ts";
+import { checkSetName } from "../store/state_directory.ts";
 import { durationOption, parseDuration, parseSize, sizeOption } from "../base/units.ts";
 
 /** Reads one value. Throws an Error whose message says what is allowed. */
@@ -74,6 +76,12 @@ export function many<Value>(read: ValueReader<Value>, short?: string): Option<Va
 /** Reads any text but the empty one. */
 export function nonEmpty(text: string): string {
   if (text === "") throw new Error("it must not be empty");
+  return text;
+}
+
+/** Reads the name of a set. */
+export function setName(text: string): string {
+  checkSetName(text);
   return text;
 }
 
@@ -231,9 +239,18 @@ function collect(name: string, option: Option<unknown>, texts: string[]): unknow
   try {
     return option.collect(texts);
   } catch (error) {
+    const wrong = texts.find((text) => !isCollectable(option, text));
     // What a reader says about its value is the state found; its own "Cannot read …" would say it twice.
-    const reason = reasonOf(error).replace(/^Cannot read \w+ ".*?": /s, "");
-    const value = texts.length === 1 ? ` "${texts[0]}"` : "";
-    throw new UsageError(`Cannot use --${name}${value}: ${reason}`, { cause: error });
+    const reason = reasonOf(error).replace(/^Cannot (read|use) \w+ ".*?": /s, "");
+    throw new UsageError(`Cannot use --${name} ${quote(wrong ?? "")}: ${reason}`, { cause: error });
+  }
+}
+
+function isCollectable(option: Option<unknown>, text: string): boolean {
+  try {
+    option.collect([text]);
+    return true;
+  } catch {
+    return false;
   }
 }

@@ -6,7 +6,7 @@ import { limits } from "../base/limits.ts";
 import { sizeOption } from "../base/units.ts";
 import type { CipherName } from "../wire/cipher.ts";
 import type { CompressionName } from "../wire/compress.ts";
-import { flag, nonEmpty, one, type OptionValues, size, word } from "./options.ts";
+import { flag, nonEmpty, one, type OptionValues, setName, size, word } from "./options.ts";
 
 // The words stand here too, so that help does not load what compresses and encrypts.
 const compressions = ["zstd", "deflate", "brotli", "none"] as const satisfies readonly CompressionName[];
@@ -35,7 +35,7 @@ const FAST_MIRROR_MIN_MAX = 1024 ** 5;
 /** The table of {@linkcode TransferOptions}. */
 export const transferTable = {
   state: one(nonEmpty, "s"),
-  name: one(nonEmpty),
+  name: one(setName),
   compress: one(word(compressions)),
   cipher: one(word(ciphers)),
   "block-size": one(size({ min: limits.blockSizeMin, max: limits.blockSizeMax, powerOfTwo: true })),

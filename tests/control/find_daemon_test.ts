@@ -1,8 +1,8 @@
 import { assertEquals, assertRejects } from "@std/assert";
 import { CommandError, UsageError } from "../../src/base/errors.ts";
-import { findDaemon, findDaemons } from "../../src/control/client.ts";
+import { callControl, findDaemon, findDaemons } from "../../src/control/client.ts";
 import { serveControl } from "../../src/control/server.ts";
-import { controlSocketIn } from "../../src/control/socket_path.ts";
+import { controlSocketIn, pointToSocket } from "../../src/control/socket_path.ts";
 import { setDirectory, targetStateDirectory } from "../../src/store/state_directory.ts";
 import { tempDirectory } from "../testing/temp.ts";
 
@@ -72,5 +72,30 @@ Deno.test({
     const path = `${state}/control.sock`;
     assertEquals(await findDaemon({ state: "/nowhere", root: root.path }), { path, name: root.path });
     assertEquals((await findDaemon({ state })).path, path);
+  },
+});
+
+Deno.test({
+  name: "pointToSocket() lets a target be found from the user's state directory, until it is disposed",
+  ignore,
+  async fn() {
+    await using state = await tempDirectory();
+    await using root = await tempDirectory();
+    const directory = targetStateDirectory(root.path);
+    Deno.mkdirSync(directory);
+    const handlers = { status: () => Promise.resolve("here") };
+    await using server = await serveControl({ path: controlSocketIn(directory), handlers });
+    {
+      using _pointer = pointToSocket(`${state.path}/target-x`, server.socketPath);
+      const found = await findDaemon({ state: state.path });
+      assertEquals(found.name, "target-x");
+      assertEquals<unknown>(await callControl(found.path, "status", {}), "here");
+    }
+    assertEquals([...Deno.readDirSync(state.path)], []);
+    // The next start of a killed daemon replaces what it left.
+    pointToSocket(`${state.path}/target-x`, "/nowhere/control.sock");
+    assertEquals(await findDaemons(state.path), []);
+    using _again = pointToSocket(`${state.path}/target-x`, server.socketPath);
+    assertEquals((await findDaemons(state.path)).length, 1);
   },
 });

@@ -161,6 +161,10 @@ Deno.test({
     const io = testIo();
     await status.run(["--root", root.path, "--json"], io);
     assertEquals(JSON.parse(io.out.stdout), target);
+    const elsewhere = testIo();
+    // A target that was started with --state.
+    await status.run(["--root", "/nowhere", "--state", `${root.path}/.understudy`, "--json"], elsewhere);
+    assertEquals(JSON.parse(elsewhere.out.stdout), target);
   },
 });
 

@@ -8,6 +8,7 @@ import {
   nonEmpty,
   one,
   parseArguments,
+  setName,
   size,
   word,
 } from "../../src/modes/options.ts";
@@ -23,6 +24,7 @@ const spec = {
     timeout: one(duration({ min: 1, max: 60_000 })),
     commit: one(word(["ack"], ["real"])),
     http: one(address()),
+    "set-name": one(setName),
   },
   positionals: ["DIR", "[OTHER]"],
   later: ["include"],
@@ -44,6 +46,7 @@ Deno.test("parseArguments() reads each form of an option", () => {
     timeout: undefined,
     commit: undefined,
     http: undefined,
+    "set-name": undefined,
   });
 });
 
@@ -81,6 +84,12 @@ Deno.test("parseArguments() refuses, naming it, whatever it does not understand"
     [["d", "--state", "--"], "Cannot use --state: its value is missing"],
     [["d", "--state="], `Cannot use --state "": it must not be empty`],
     [["d", "--state", ""], `Cannot use --state "": it must not be empty`],
+    [["d", "--to", "a", "--to", ""], `Cannot use --to "": it must not be empty`],
+    [
+      ["d", "--set-name", "a/b"],
+      `Cannot use --set-name "a/b": it must be 1 to 64 letters, digits, ".", "_" or "-" ` +
+      `and not begin with "." or "-"`,
+    ],
     [["d", "--state", "a", "-s", "b"], "Cannot use --state: it is given twice"],
     [["d", "--json", "--json"], "Cannot use --json: it is given twice"],
     [["d", "--json=true"], `Cannot use --json: it takes no value, but "true" is given`],
