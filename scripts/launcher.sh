@@ -19,6 +19,9 @@ runtime=@RUNTIME_DIRECTORY@
 program=@PROGRAM_DIRECTORY@
 # A line each: path, first 4 KiB block, size in bytes, SHA-256.
 files='@FILES@'
+# The same in the order of ls, for the check at every start: paths, and sizes with paths.
+paths='@PATHS@'
+sizes='@SIZES@'
 block=4096
 big_block=1048576 # ten times as fast
 
@@ -57,46 +60,46 @@ find_ready() {
 # Whether directory $1 is ours alone and holds exactly what this file would unpack. Sets `cache`.
 is_ready() {
   cache=$1
-  is_private "$cache" || return 1
-  names=
-  expected=
-  while read -r path _ size _; do
-    names="$names $path"
-    expected="$expected $size:$path"
-  done <<LIST
-$files
-LIST
-  # shellcheck disable=SC2086 # names hold no blanks
-  listing=$(cd "$cache" 2>/dev/null && TZ=UTC LC_ALL=C ls -ldn $names 2>/dev/null) || return 1
+  is_candidate "$1" || return 1
+  # shellcheck disable=SC2086 # paths hold no blanks
+  listing=$(cd "$1" 2>/dev/null && TZ=UTC LC_ALL=C exec ls -ldn . .. $paths 2>/dev/null) || return 1
+  # Nine words a line: mode, links, owner, group, size, month, day, time or year, path.
+  # shellcheck disable=SC2086
+  set -- $listing
+  is_closed "$1" "$3" "${10}" "${12}" || return 1
+  owner=$3
+  shift 18
   found=
-  while read -r mode _ owner _ size month day year path; do
-    [ "$owner" = "$cache_owner" ] && [ "$month $day $year" = "Jan 1 2000" ] || return 1
-    case $mode in
-      -rwx------* | -r-x------*) found="$found $size:$path" ;;
+  while [ $# -gt 0 ]; do
+    case "$1 $3 $6 $7 $8" in
+      -r?x------*" $owner Jan 1 2000") found="$found $5:$9" ;;
       *) return 1 ;;
     esac
-  done <<LIST
-$listing
-LIST
-  [ "$found" = "$expected" ]
+    shift 9
+  done
+  [ "$found" = "$sizes" ]
 }
 
-# Whether directory $1 is ours, closed to others, and in a place where nobody else can exchange it. Sets `cache_owner`.
+# Whether directory $1 is ours, closed to others, and in a place where nobody else can exchange it.
 is_private() {
-  [ -d "$1" ] && [ ! -L "$1" ] && [ -O "$1" ] || return 1
-  case $1 in /*[!/]*/*) ;; *) return 1 ;; esac
-  listing=$(cd "$1" 2>/dev/null && LC_ALL=C ls -ldn . .. 2>/dev/null) || return 1
-  {
-    read -r mode _ cache_owner _
-    read -r parent_mode _ parent_owner _
-  } <<LIST
-$listing
-LIST
-  case $mode in drwx------*) ;; *) return 1 ;; esac
-  case $parent_owner in "$cache_owner" | 0) ;; *) return 1 ;; esac
-  case $parent_mode in
+  is_candidate "$1" || return 1
+  listing=$(cd "$1" 2>/dev/null && LC_ALL=C exec ls -ldn . .. 2>/dev/null) || return 1
+  # shellcheck disable=SC2086
+  set -- $listing
+  is_closed "$1" "$3" "${10}" "${12}"
+}
+
+is_candidate() {
+  case $1 in /*[!/]*/*) [ -d "$1" ] && [ ! -L "$1" ] && [ -O "$1" ] ;; *) return 1 ;; esac
+}
+
+# is_closed MODE OWNER PARENT_MODE PARENT_OWNER
+is_closed() {
+  case $1 in drwx------*) ;; *) return 1 ;; esac
+  case $4 in "$2" | 0) ;; *) return 1 ;; esac
+  case $3 in
     ????????w[!tT]*) return 1 ;; # anyone may rename what is in it
-    ?????w???[!tT]*) [ "$parent_owner" = "$cache_owner" ] ;;
+    ?????w???[!tT]*) [ "$4" = "$2" ] ;;
   esac
 }
 

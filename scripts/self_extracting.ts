@@ -47,7 +47,9 @@ async function main([modulesDirectory, runtimePath, target, output]: string[]): 
     );
     const text = launcher.replaceAll("@VERSION@", version).replaceAll("@TARGET@", target)
       .replaceAll("@RUNTIME_DIRECTORY@", runtimeDirectory).replaceAll("@PROGRAM_DIRECTORY@", programDirectory)
-      .replaceAll("@FILES@", files.join("\n"));
+      .replaceAll("@FILES@", files.join("\n"))
+      .replaceAll("@PATHS@", placed.map(({ path }) => path).join(" "))
+      .replaceAll("@SIZES@", placed.map(({ path, bytes }) => ` ${bytes.length}:${path}`).join(""));
     return padded(new TextEncoder().encode(text), BLOCK_SIZE, 0x0a);
   };
   const headerSize = roundUp(fill(0).length + 16 * placed.length, BLOCK_SIZE);
