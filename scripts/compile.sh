@@ -17,7 +17,7 @@ fail() {
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 deno_version=2.9.6
-target= output=$PWD/understudy
+target="" output=$PWD/understudy
 while [ $# -gt 0 ]; do
   case $1 in
     --target) target=${2:?--target needs a TRIPLE} && shift 2 ;;
@@ -106,10 +106,10 @@ build_self_extracting() {
 
 compile_with_denort && status=0 || status=$?
 how="deno compile"
-if [ $status = 1 ]; then
+if [ "$status" = 1 ]; then
   build_self_extracting # on a line of its own: set -e holds inside
   how="self-extracting file, since denort cannot be had here"
-elif [ $status != 0 ]; then
+elif [ "$status" != 0 ]; then
   fail "Cannot compile: see above"
 fi
 echo "built $output for $target: $how"
