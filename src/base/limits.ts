@@ -57,6 +57,8 @@ export const limits = {
   mirrorWindowBytes: 8 * MiB,
   /** Dirty paths of one lane. Beyond it they are forgotten and the whole tree is scanned instead. */
   dirtyPathsMax: 200_000,
+  /** A mirror's small ops gather so long into one message. Live ops never wait. */
+  gatherMs: 3,
   /** Paths that one batch of detection takes. */
   detectBatchPaths: 2_048,
   /** Milliseconds that detection or a scan may hold the event loop before it yields. */

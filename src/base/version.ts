@@ -6,3 +6,6 @@ import project from "../../deno.json" with { type: "json" };
 
 /** Version of this program: `major.minor.patch`. */
 export const VERSION: string = project.version;
+
+/** Program and version, as each side tells the other. */
+export const AGENT = `understudy ${VERSION}`;

@@ -72,6 +72,9 @@ export class Lane {
   #openMirrorBytes = 0;
   #openPaths: string[] = [];
   #openSinceMs = 0;
+  /** Whether the open parcel should go as soon as the line is free. A mirror's ops gather for a moment instead. */
+  #isUrgent = false;
+  #gathering: ReturnType<typeof setTimeout> | undefined;
   #bytes = 0;
   #mirrorBytes = 0;
   /** Messages that are not ops, each to be sent after the ops pushed before it. */
@@ -153,6 +156,8 @@ export class Lane {
     if (priority === "mirror") {
       this.#openMirrorBytes += size;
       this.#mirrorBytes += size;
+    } else {
+      this.#isUrgent = true;
     }
     this.#count(op.kind, dataSize);
     if (this.#open.size >= limits.opsMessageSizeTarget) this.#sealParcel();
@@ -162,6 +167,7 @@ export class Lane {
 
   /** Queues a message that is not ops, behind the ops pushed so far. It is lost if the session breaks. */
   post(message: Message): void {
+    this.#isUrgent = true;
     this.#extras.push({ afterSequence: this.lastSequence, message: encodeMessage(message) });
     this.#pump();
   }
@@ -212,6 +218,17 @@ export class Lane {
     this.#onChange();
   }
 
+  /** Whether a mirror may go on pushing; otherwise nobody would add to the open parcel. */
+  #hasMoreRoom(): boolean {
+    return this.hasRoom(limits.opDataSizeMax, "mirror");
+  }
+
+  #gathered(): void {
+    this.#gathering = undefined;
+    this.#isUrgent = true;
+    this.#pump();
+  }
+
   #openParcel(sequence: number, dataSize: number): OpsMessageWriter {
     this.#openSinceMs = this.#clock.nowMs();
     return new OpsMessageWriter(sequence, dataSize + 1024);
@@ -231,6 +248,7 @@ export class Lane {
       paths: this.#openPaths,
     });
     this.#open = undefined;
+    this.#isUrgent = false;
     this.#openBytes = 0;
     this.#openMirrorBytes = 0;
     this.#openPaths = [];
@@ -269,6 +287,10 @@ export class Lane {
     const nextSequence = unsent?.firstSequence ?? this.#open?.firstSequence ?? this.#nextSequence;
     if (this.#extras.length > 0 && this.#extras[0].afterSequence < nextSequence) {
       return this.#extras.shift()!.message;
+    }
+    if (!unsent && this.#open && !this.#isUrgent && this.#hasMoreRoom()) {
+      this.#gathering ??= setTimeout(() => this.#gathered(), limits.gatherMs);
+      return undefined;
     }
     if (!unsent && this.#open) this.#sealParcel();
     const parcel = this.#parcels[this.#unsentIndex];

@@ -7,7 +7,7 @@ import type { Clock } from "../base/clock.ts";
 import { errorCode, reasonOf } from "../base/errors.ts";
 import { limits } from "../base/limits.ts";
 import type { Log } from "../base/log.ts";
-import { VERSION } from "../base/version.ts";
+import { AGENT, VERSION } from "../base/version.ts";
 import type { FlushResult, LaneStatus, SourceStatus } from "../control/api.ts";
 import type { Hint, Interceptor, InterceptorOptions } from "../intercept/interceptor.ts";
 import type { FileSystem } from "../sys/file_system.ts";
@@ -201,7 +201,7 @@ export class Manager {
       log,
       signal,
       windowBytes,
-      agent: `understudy ${VERSION}`,
+      agent: AGENT,
       policy: { ...policy, deleteAbsent: policy.deleteAbsent && !exchanged },
       pausedDeletions: exchanged ? "the root is another directory than before: deletions wait" : "",
       isExcluded,

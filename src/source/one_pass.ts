@@ -6,7 +6,7 @@ import type { Clock } from "../base/clock.ts";
 import { type Problem, RefusedError, TransientError } from "../base/errors.ts";
 import { limits } from "../base/limits.ts";
 import type { Log } from "../base/log.ts";
-import { VERSION } from "../base/version.ts";
+import { AGENT } from "../base/version.ts";
 import type { Tree } from "../sys/file_system.ts";
 import { Index } from "./index.ts";
 import { Replicator, type ReplicatorOptions } from "./replicator.ts";
@@ -72,13 +72,13 @@ const PROGRESS_EVERY_MS = 100;
  * @throws {RefusedError} If the receiver says no. @throws {TransientError} If it cannot be reached.
  */
 export async function runOnePass(options: OnePassOptions): Promise<PassSummary> {
-  const { clock, onProgress } = options;
+  const { onProgress } = options;
   using stop = stopOn(options.signal);
   let wasConnected = false;
   const replicator: Replicator = new Replicator({
     ...options,
     index: new Index(),
-    agent: `understudy ${VERSION}`,
+    agent: AGENT,
     signal: stop.signal,
     planned: options.onPlanned,
     kept: options.onKept,
@@ -93,36 +93,19 @@ export async function runOnePass(options: OnePassOptions): Promise<PassSummary> 
     },
   });
   const running = replicator.run();
+  const telling = setInterval(() => onProgress?.(progressOf(replicator)), PROGRESS_EVERY_MS);
   try {
-    await Promise.race([
-      running,
-      reachEnd(replicator, () => onProgress?.(progressOf(replicator)), clock, stop.signal),
-    ]);
+    // What changed while the mirror went over it is settled, too.
+    const done = await replicator.mirrored() && await replicator.settled();
+    if (!done && !replicator.deletionsWait) await running;
     options.signal.throwIfAborted();
+    onProgress?.(progressOf(replicator));
     return summaryOf(replicator);
   } finally {
+    clearInterval(telling);
     stop.abort();
     await running.catch(() => {});
   }
-}
-
-async function reachEnd(
-  replicator: Replicator,
-  tell: () => void,
-  clock: Clock,
-  signal: AbortSignal,
-): Promise<void> {
-  const telling = (async () => {
-    while (!signal.aborted) {
-      await clock.sleep(PROGRESS_EVERY_MS, signal);
-      tell();
-    }
-  })();
-  await replicator.mirrored(signal);
-  // What changed while the mirror went over it.
-  await replicator.settled(signal);
-  tell();
-  void telling;
 }
 
 function progressOf(replicator: Replicator): PassProgress {

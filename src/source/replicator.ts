@@ -236,9 +236,10 @@ export class Replicator {
     return this.#options.pausedDeletions || this.#emptied;
   }
 
-  /** Resolves when everything was looked at once and all of it is acked, or when the signal aborts. */
-  async mirrored(signal: AbortSignal): Promise<void> {
-    while (!this.#mirrored && !signal.aborted && !this.#stopped) await this.#event();
+  /** Resolves when everything was looked at once and all of it is acked, or with `false` when it stopped before. */
+  async mirrored(): Promise<boolean> {
+    while (!this.#mirrored && !this.#stopped) await this.#event();
+    return this.#mirrored;
   }
 
   /** Directory entries that scans have looked at. */

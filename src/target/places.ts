@@ -36,7 +36,10 @@ export function localPlaces(path: string): ReplicaPlaces {
   const root = realPathOf(path);
   const parent = dirname(root);
   const beside = join(parent, STATE_NAME, basename(root));
-  return { replicaRoot: root, stateDirectory: canStandBeside(root, parent) ? beside : join(root, STATE_NAME) };
+  return {
+    replicaRoot: root,
+    stateDirectory: canStandBeside(root, parent) ? beside : join(root, STATE_NAME),
+  };
 }
 
 /**

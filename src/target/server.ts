@@ -7,10 +7,11 @@ import type { Clock } from "../base/clock.ts";
 import { reasonOf, RefusedError } from "../base/errors.ts";
 import { limits } from "../base/limits.ts";
 import type { Log } from "../base/log.ts";
+import { AGENT } from "../base/version.ts";
 import type { ReplicaStatus } from "../control/api.ts";
 import type { PairingStore } from "../store/pairing.ts";
 import type { KeyPair } from "../wire/keys.ts";
-import { acceptSession, type AcceptedSession } from "../wire/tcp_session.ts";
+import { type AcceptedSession, acceptSession } from "../wire/tcp_session.ts";
 import { ApplyClient, pump } from "./apply_client.ts";
 import type { ReplicaPlaces } from "./places.ts";
 
@@ -145,7 +146,7 @@ export class TargetServer {
 
   async #openReplica(name: string, session: AcceptedSession): Promise<ApplyClient> {
     try {
-      return await ApplyClient.open({ ...this.#options.placesOf(name), create: true });
+      return await ApplyClient.open({ ...this.#options.placesOf(name), create: true, agent: AGENT });
     } catch (error) {
       await session.refuse(reasonOf(error));
       throw error;
@@ -164,7 +165,12 @@ export class TargetServer {
   #find(name: string): Served {
     let served = this.#served.get(name);
     if (!served) {
-      served = { name, session: undefined, client: undefined, past: { ...unseenReplica, name, opsReceived: {} } };
+      served = {
+        name,
+        session: undefined,
+        client: undefined,
+        past: { ...unseenReplica, name, opsReceived: {} },
+      };
       this.#served.set(name, served);
     }
     return served;

@@ -15,7 +15,7 @@
  */
 import { ByteReader, ByteWriter, text, utf8 } from "../base/bytes.ts";
 import { ProtocolError } from "../base/errors.ts";
-import { decodePath, encodePath, skipOptionalFields } from "../ops/op.ts";
+import { decodePath, encodeOp, encodePath, type Op, skipOptionalFields } from "../ops/op.ts";
 import { pathFromBytes } from "../base/path.ts";
 import type { FileSystemAbilities, Kind } from "../sys/file_system.ts";
 
@@ -61,6 +61,8 @@ export interface RestoreRequest {
   dryRun: boolean;
   blockSize: number;
   fastMirrorSizeMin: number;
+  /** Name of the compression that the sender is to use. */
+  compress: string;
 }
 
 /** An entry of the receiver's tree, as listed for comparison. */
@@ -156,6 +158,10 @@ const kindCodes: Record<Kind, number> = {
 };
 const kindNames = new Map(Object.entries(kindCodes).map(([name, code]) => [code, name as Kind]));
 
+/** Bytes of an `ops` message before its first op, and where its count stands. */
+const OPS_HEADER_SIZE = 17;
+const OPS_COUNT_OFFSET = 9;
+
 /** Encodes a message into a new buffer. */
 export function encodeMessage(message: Message): Uint8Array<ArrayBuffer> {
   const writer = new ByteWriter(message.type === "ops" ? message.encoded.length + 16 : 256);
@@ -177,6 +183,52 @@ export function decodeMessage(bytes: Uint8Array): Message {
   const message = decodeFields(type, reader);
   skipOptionalFields(reader);
   return message;
+}
+
+/** Whether these bytes are a `report`, which is for the person who asked and not for the receiver. */
+export function isReport(bytes: Uint8Array): boolean {
+  return bytes[0] === typeCodes.report;
+}
+
+/**
+ * Builds one `ops` message in place, so that file bytes are copied once on their way from the disk to the cipher.
+ */
+export class OpsMessageWriter {
+  readonly firstSequence: number;
+  readonly #writer: ByteWriter;
+  #count = 0;
+
+  /** @param capacity Bytes to reserve. */
+  constructor(firstSequence: number, capacity: number) {
+    this.firstSequence = firstSequence;
+    this.#writer = new ByteWriter(capacity);
+    this.#writer.u8(typeCodes.ops).u53(firstSequence).u32(0).u32(0);
+  }
+
+  /** Ops added so far. */
+  get count(): number {
+    return this.#count;
+  }
+
+  /** Bytes of the message so far. */
+  get size(): number {
+    return this.#writer.size;
+  }
+
+  /** Appends an op and returns the bytes it took. */
+  add(op: Op): number {
+    const before = this.#writer.size;
+    encodeOp(op, this.#writer);
+    this.#count++;
+    return this.#writer.size - before;
+  }
+
+  /** The finished message. Nothing may be added afterwards. */
+  seal(): Uint8Array<ArrayBuffer> {
+    this.#writer.patchU32(OPS_COUNT_OFFSET, this.#count);
+    this.#writer.patchU32(OPS_COUNT_OFFSET + 4, this.#writer.size - OPS_HEADER_SIZE);
+    return this.#writer.view();
+  }
 }
 
 function encodeFields(message: Message, writer: ByteWriter): void {
@@ -325,6 +377,7 @@ const restoreMembers: Members<RestoreRequest> = {
   dryRun: false,
   blockSize: 0,
   fastMirrorSizeMin: 0,
+  compress: "",
 };
 
 function encodeJson(value: unknown, writer: ByteWriter): void {

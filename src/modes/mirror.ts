@@ -1,0 +1,113 @@
+/**
+ * `mirror`.
+ * @module
+ */
+import { CommandError, errorCode } from "../base/errors.ts";
+import { createLog } from "../base/log.ts";
+import { quote } from "../base/path.ts";
+import { formatSize } from "../base/units.ts";
+import { initHasher } from "../mirror/signature.ts";
+import { type PassSummary, runOnePass } from "../source/one_pass.ts";
+import { RootGuard } from "../source/root_guard.ts";
+import { makeStateDirectory, stateDirectory } from "../store/state_directory.ts";
+import { systemFileSystem } from "../sys/system.ts";
+import { isOwnState } from "./own_state.ts";
+import { type MirrorOptions, parseMirrorOptions } from "./mirror_options.ts";
+import { type ExitCode, exitCodes, type Io, printJson } from "./mode.ts";
+import { noProgress, progress } from "./progress.ts";
+import { reachTarget } from "./targets.ts";
+
+/** Runs `mirror`. */
+export async function run(args: string[], io: Io): Promise<ExitCode> {
+  const options = parseMirrorOptions(args, io);
+  const guard = openSource(options.root);
+  const state = stateDirectory(options.state, io);
+  makeStateDirectory(state);
+  await initHasher();
+  await using target = await reachTarget(options.target, {
+    ...options,
+    state,
+    wants: "replicate",
+    signal: io.signal,
+    nowMs: io.clock.nowMs(),
+  });
+  const shown = options.json || options.dryRun ? noProgress : progress({ io, what: "mirror" });
+  const planned: { action: string; path: string; bytes: number }[] = [];
+  const summary = await runOnePass({
+    target: target.label,
+    connect: target.connect,
+    tree: guard.tree,
+    rootStands: () => guard.stands(),
+    isExcluded: isOwnState(options.root, state),
+    policy: {
+      full: options.full,
+      deleteAbsent: options.delete,
+      blockSize: options.blockSize,
+      fastMirrorSizeMin: options.fastMirrorSizeMin,
+    },
+    onPlanned: options.dryRun
+      ? (action, path, bytes) => void planned.push({ action, path, bytes })
+      : undefined,
+    onProgress: ({ filesSent, filesWaiting, bytesSent }) => {
+      const numbers = { files: filesSent, filesTotal: filesSent + filesWaiting };
+      shown.update({ ...numbers, bytesDone: bytesSent, bytesTotal: bytesSent });
+    },
+    clock: io.clock,
+    log: createLog({ write: io.stderr, level: "warn" }),
+    signal: io.signal,
+  });
+  shown.done();
+  guard.tree.close();
+  if (options.dryRun) printPlan(planned, options, io);
+  else printSummary("mirrored", summary, options, io);
+  return exitCodeOf(summary);
+}
+
+/** Opens the directory that is copied from. @throws {CommandError} If it cannot be. */
+export function openSource(root: string): RootGuard {
+  try {
+    return new RootGuard(systemFileSystem(), root);
+  } catch (error) {
+    if (!errorCode(error)) throw error;
+    const reason = errorCode(error) === "ENOENT" ? "there is no such directory" : undefined;
+    throw new CommandError(`Cannot read ${quote(root)}: ${reason ?? errorCode(error)}`, { cause: error });
+  }
+}
+
+/** Tells what a pass did: on stdout the sum, on stderr each problem. */
+export function printSummary(
+  done: string,
+  summary: PassSummary,
+  { json }: Pick<MirrorOptions, "json">,
+  io: Io,
+): void {
+  if (json) return printJson(io, summary);
+  for (const { path, op, reason } of summary.problems) {
+    io.stderr(`understudy: Cannot ${op} ${quote(path)}: ${reason.replace(/^Cannot [^:]*: /, "")}\n`);
+  }
+  if (summary.heldBack) io.stderr(`understudy: Cannot delete: ${summary.heldBack}\n`);
+  const { files, entries, bytesRead, bytesSent, problems } = summary;
+  io.stdout(
+    `${done} ${files} files of ${entries} entries, read ${formatSize(bytesRead)} (${bytesRead} bytes), ` +
+      `sent ${formatSize(bytesSent)} (${bytesSent} bytes), ${problems.length} problems\n`,
+  );
+}
+
+/** Exit code of a pass. */
+export function exitCodeOf({ problems, heldBack }: Pick<PassSummary, "problems" | "heldBack">): ExitCode {
+  if (heldBack) return exitCodes.failed;
+  return problems.length > 0 ? exitCodes.partial : exitCodes.done;
+}
+
+function printPlan(
+  planned: { action: string; path: string; bytes: number }[],
+  { json }: MirrorOptions,
+  io: Io,
+): void {
+  if (json) return printJson(io, { planned });
+  for (const { action, path, bytes } of planned) {
+    io.stdout(`${action.padEnd(10)} ${quote(path)}${bytes > 0 ? ` ${bytes}` : ""}\n`);
+  }
+  const bytes = planned.reduce((sum, step) => sum + step.bytes, 0);
+  io.stdout(`would do ${planned.length} things, files of at most ${formatSize(bytes)} to compare or send\n`);
+}

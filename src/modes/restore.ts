@@ -1,0 +1,162 @@
+/**
+ * `restore`.
+ * @module
+ */
+import { CommandError, errorCode } from "../base/errors.ts";
+import { createLog } from "../base/log.ts";
+import { quote } from "../base/path.ts";
+import type { PassSummary } from "../source/one_pass.ts";
+import { makeStateDirectory, stateDirectory } from "../store/state_directory.ts";
+import { systemFileSystem } from "../sys/system.ts";
+import { pump } from "../target/apply_client.ts";
+import { checkApart, realPathOf } from "../target/places.ts";
+import { decodeMessage, encodeMessage, isReport, type RestoreRequest } from "../wire/message.ts";
+import type { Session } from "../wire/session.ts";
+import { exitCodeOf, printSummary } from "./mirror.ts";
+import { type ExitCode, exitCodes, type Io, printJson } from "./mode.ts";
+import { noProgress, progress } from "./progress.ts";
+import { openRestoreDirectory } from "./restore_directory.ts";
+import { parseRestoreOptions, type RestoreOptions } from "./restore_options.ts";
+import { type RestoreReport, sendBack } from "./send_back.ts";
+import { reachTarget } from "./targets.ts";
+
+/** What came of a restore. */
+interface Outcome {
+  summary: PassSummary | undefined;
+  planned: { action: string; path: string; bytes: number }[];
+  kept: { path: string; reason: string }[];
+}
+
+/** Runs `restore`. */
+export async function run(args: string[], io: Io): Promise<ExitCode> {
+  const options = parseRestoreOptions(args, io);
+  const outcome: Outcome = { summary: undefined, planned: [], kept: [] };
+  const shown = options.json || options.dryRun ? noProgress : progress({ io, what: "restore" });
+  const onReport = (report: RestoreReport) => {
+    if (report.kind === "planned") outcome.planned.push(report);
+    else if (report.kind === "kept") outcome.kept.push(report);
+    else if (report.kind === "done") outcome.summary = report.summary;
+    else if (report.kind === "failed") throw new CommandError(report.reason);
+    else {
+      const { files, waiting, bytes } = report;
+      shown.update({ files, filesTotal: files + waiting, bytesDone: bytes, bytesTotal: bytes });
+    }
+  };
+  if (options.target.kind === "directory") {
+    await restoreLocally(options.target.path, options, { io, onReport, outcome });
+  } else await restoreFromServer(options, io, onReport);
+  shown.done();
+  return tell(outcome, options, io);
+}
+
+async function restoreLocally(
+  replicaRoot: string,
+  options: RestoreOptions,
+  { io, onReport, outcome }: { io: Io; onReport: (report: RestoreReport) => void; outcome: Outcome },
+): Promise<void> {
+  checkReplica(replicaRoot);
+  checkApart(replicaRoot, options.directory);
+  await using directory = openRestoreDirectory(realPathOf(options.directory), { dryRun: options.dryRun });
+  outcome.summary = await sendBack({
+    replicaRoot,
+    fileSystem: systemFileSystem(),
+    connect: () => directory.openSession(),
+    request: requestOf(options),
+    report: onReport,
+    clock: io.clock,
+    log: createLog({ write: io.stderr, level: "warn" }),
+    signal: io.signal,
+  });
+}
+
+async function restoreFromServer(
+  options: RestoreOptions,
+  io: Io,
+  onReport: (report: RestoreReport) => void,
+): Promise<void> {
+  const state = stateDirectory(options.state, io);
+  makeStateDirectory(state);
+  await using target = await reachTarget(options.target, {
+    ...options,
+    root: options.directory,
+    state,
+    wants: "restore",
+    signal: io.signal,
+    nowMs: io.clock.nowMs(),
+  });
+  await using directory = openRestoreDirectory(realPathOf(options.directory), { dryRun: options.dryRun });
+  const session = await target.connect(io.signal);
+  const close = () => void session.close();
+  io.signal.addEventListener("abort", close, { once: true });
+  try {
+    await session.send(encodeMessage({ type: "restore", restore: requestOf(options) }));
+    await pump(withoutReports(session, onReport), await directory.openSession());
+    io.signal.throwIfAborted();
+  } finally {
+    io.signal.removeEventListener("abort", close);
+    await session.close();
+  }
+}
+
+/** The session as the receiver sees it: reports are for us, and the last of them is the end. */
+function withoutReports(session: Session, onReport: (report: RestoreReport) => void): Session {
+  let over = false;
+  return {
+    peer: session.peer,
+    stats: session.stats,
+    send: (message) => session.send(message),
+    close: () => session.close(),
+    async receive() {
+      while (!over) {
+        const bytes = await session.receive();
+        if (!bytes || !isReport(bytes)) return bytes;
+        const message = decodeMessage(bytes);
+        if (message.type !== "report") continue;
+        const report = message.report as RestoreReport;
+        onReport(report);
+        over = report.kind === "done";
+      }
+      return undefined;
+    },
+  };
+}
+
+function requestOf(options: RestoreOptions): RestoreRequest {
+  const { paths, overwrite, dryRun, blockSize, fastMirrorSizeMin, compress } = options;
+  return {
+    paths: paths.length > 0 ? paths : [""],
+    overwrite,
+    delete: options.delete,
+    dryRun,
+    blockSize,
+    fastMirrorSizeMin,
+    compress,
+  };
+}
+
+function checkReplica(path: string): void {
+  try {
+    if (Deno.statSync(path).isDirectory) return;
+  } catch (error) {
+    if (errorCode(error) !== "ENOENT") throw error;
+    throw new CommandError(`Cannot restore from ${quote(path)}: there is no such directory`);
+  }
+  throw new CommandError(`Cannot restore from ${quote(path)}: it is not a directory`);
+}
+
+function tell({ summary, planned, kept }: Outcome, options: RestoreOptions, io: Io): ExitCode {
+  if (!summary) throw new CommandError("Cannot restore: the target ended before it was done");
+  if (options.json) {
+    printJson(io, { ...summary, kept, ...(options.dryRun ? { planned } : {}) });
+  } else {
+    for (const { path, reason } of kept) io.stderr(`understudy: kept ${quote(path)}: ${reason}\n`);
+    if (options.dryRun) {
+      for (const { action, path } of planned) io.stdout(`${action.padEnd(10)} ${quote(path)}\n`);
+      io.stdout(`would do ${planned.length} things\n`);
+    } else printSummary("restored", summary, options, io);
+  }
+  const code = exitCodeOf(summary);
+  return code === exitCodes.done && kept.length > 0 && options.overwrite === "older"
+    ? exitCodes.partial
+    : code;
+}

@@ -1,0 +1,74 @@
+/**
+ * The directory that a restore goes into: a replica for as long as the restore runs. Its state is removed afterwards.
+ * @module
+ */
+import { mkdirSync } from "node:fs";
+import { dirname, join } from "node:path";
+import { CommandError, errorCode } from "../base/errors.ts";
+import { quote } from "../base/path.ts";
+import { AGENT } from "../base/version.ts";
+import { acquireLock, type Lock } from "../store/lock_file.ts";
+import { ApplyClient } from "../target/apply_client.ts";
+import { localPlaces } from "../target/places.ts";
+import type { Session } from "../wire/session.ts";
+
+/** A directory ready to be restored into. */
+export interface RestoreDirectory extends AsyncDisposable {
+  openSession(): Promise<Session>;
+}
+
+/**
+ * Prepares a directory for a restore; makes it if it is not there.
+ *
+ * @param path Absolute, without symbolic links.
+ * @throws {CommandError} If something else is there, or it is in use.
+ */
+export function openRestoreDirectory(path: string, { dryRun }: { dryRun: boolean }): RestoreDirectory {
+  const wasThere = checkDirectory(path);
+  if (dryRun && !wasThere) {
+    throw new CommandError(`Cannot compare with ${quote(path)}: there is no such directory`);
+  }
+  const places = localPlaces(path);
+  // Apart from the state of a replica that may stand there: a restore begins anew each time.
+  const stateDirectory = join(places.stateDirectory, "restore");
+  let lock: Lock | undefined;
+  let client: ApplyClient | undefined;
+  return {
+    async openSession() {
+      mkdirSync(path, { recursive: true });
+      mkdirSync(stateDirectory, { recursive: true, mode: 0o700 });
+      lock ??= acquireLock(join(stateDirectory, "replica.lock"));
+      client ??= await ApplyClient.open({ replicaRoot: path, stateDirectory, create: true, agent: AGENT });
+      return client.openSession();
+    },
+    async [Symbol.asyncDispose]() {
+      await client?.close();
+      if (!lock) return;
+      Deno.removeSync(stateDirectory, { recursive: true });
+      lock[Symbol.dispose]();
+      removeIfEmpty(places.stateDirectory);
+      removeIfEmpty(dirname(places.stateDirectory));
+    },
+  };
+}
+
+/** @returns Whether it is there. */
+function checkDirectory(path: string): boolean {
+  try {
+    if (Deno.statSync(path).isDirectory) return true;
+  } catch (error) {
+    if (errorCode(error) === "ENOENT") return false;
+    throw error;
+  }
+  throw new CommandError(`Cannot restore into ${quote(path)}: it is not a directory`);
+}
+
+/** Removes a directory of ours unless something else of ours is in it. */
+function removeIfEmpty(path: string): void {
+  if (!path.includes(".understudy")) return;
+  try {
+    Deno.removeSync(path);
+  } catch (error) {
+    if (!["ENOTEMPTY", "EEXIST", "ENOENT"].includes(errorCode(error))) throw error;
+  }
+}

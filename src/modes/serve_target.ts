@@ -1,0 +1,106 @@
+/**
+ * `serve-target`.
+ * @module
+ */
+import { join } from "node:path";
+import { type Address, formatAddress } from "../base/address.ts";
+import { utf8 } from "../base/bytes.ts";
+import { CommandError, errorCode, reasonOf, UsageError } from "../base/errors.ts";
+import { createLog } from "../base/log.ts";
+import { quote } from "../base/path.ts";
+import { VERSION } from "../base/version.ts";
+import type { ControlHandlers, TargetStatus } from "../control/api.ts";
+import { serveHttp } from "../control/http.ts";
+import { type ControlHandler, serveControl } from "../control/server.ts";
+import { controlSocketIn } from "../control/socket_path.ts";
+import { removeIfThere, writeDurably } from "../store/durable.ts";
+import { acquireLock } from "../store/lock_file.ts";
+import { PairingStore } from "../store/pairing.ts";
+import {
+  listenPath,
+  makeStateDirectory,
+  pairingDirectory,
+  targetStateDirectory,
+} from "../store/state_directory.ts";
+import { systemFileSystem } from "../sys/system.ts";
+import { serverPlaces } from "../target/places.ts";
+import { TargetServer } from "../target/server.ts";
+import { type ExitCode, type Io, printJson, stoppedExitCode } from "./mode.ts";
+import { ownKeyPair } from "./own_key.ts";
+import { serveRestore } from "./send_back.ts";
+import { parseServeTargetOptions } from "./serve_target_options.ts";
+
+/** Runs `serve-target` until it is stopped. */
+export async function run(args: string[], io: Io): Promise<ExitCode> {
+  const options = parseServeTargetOptions(args);
+  const { root } = options;
+  checkRoot(root);
+  const state = options.state ?? targetStateDirectory(root);
+  makeStateDirectory(state);
+  using _lock = acquireLock(join(state, "server.lock"));
+  const listener = listen(options.listen);
+  const address = formatAddress({ hostname: options.listen.hostname, port: listener.addr.port });
+  const log = createLog({ write: io.stderr });
+  const pairing = new PairingStore(pairingDirectory(state));
+  const fileSystem = systemFileSystem();
+  const server = new TargetServer({
+    listener,
+    keyPair: ownKeyPair(state),
+    pairing,
+    placesOf: (name) => serverPlaces(root, name),
+    sendBack: (name, session) =>
+      serveRestore(session, {
+        replicaRoot: serverPlaces(root, name).replicaRoot,
+        fileSystem,
+        clock: io.clock,
+        log,
+        signal: io.signal,
+      }),
+    clock: io.clock,
+    log,
+    signal: io.signal,
+  });
+  const status = async (): Promise<TargetStatus> => ({
+    role: "target",
+    version: VERSION,
+    root,
+    listen: address,
+    replicas: await server.status(),
+  });
+  const handlers: ControlHandlers = { status };
+  await using _control = await serveControl({
+    path: controlSocketIn(state),
+    handlers: handlers as Record<string, ControlHandler>,
+  });
+  await using _http = options.http && serveHttp({ address: options.http, status });
+  writeDurably(listenPath(state), utf8(`${address}\n`));
+  if (options.json) printJson(io, { event: "listening", address });
+  else io.stdout(`listening ${address}\n`);
+  await server.run();
+  removeIfThere(listenPath(state));
+  return stoppedExitCode(io.signal);
+}
+
+function checkRoot(root: string): void {
+  try {
+    if (Deno.statSync(root).isDirectory) return;
+  } catch (error) {
+    if (errorCode(error) !== "ENOENT") throw error;
+    throw new UsageError(`Cannot serve root ${quote(root)}: there is no such directory`);
+  }
+  throw new UsageError(`Cannot serve root ${quote(root)}: it is not a directory`);
+}
+
+function listen({ hostname, port }: Address): Deno.TcpListener {
+  try {
+    return Deno.listen({ hostname, port, transport: "tcp" });
+  } catch (error) {
+    const inUse = errorCode(error) === "EADDRINUSE";
+    throw new CommandError(
+      `Cannot listen on ${formatAddress({ hostname, port })}: ${
+        inUse ? "the port is in use" : reasonOf(error)
+      }`,
+      { cause: error },
+    );
+  }
+}

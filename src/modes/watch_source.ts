@@ -1,0 +1,210 @@
+/**
+ * `watch-source`.
+ * @module
+ */
+import { createHash } from "node:crypto";
+import { join } from "node:path";
+import { mkdirSync } from "node:fs";
+import { CommandError, CorruptionError, errorCode } from "../base/errors.ts";
+import { createLog, type Log } from "../base/log.ts";
+import { quote } from "../base/path.ts";
+import type { ControlHandlers, FlushRequest, LaneStatus } from "../control/api.ts";
+import { serveHttp } from "../control/http.ts";
+import { type ControlHandler, serveControl } from "../control/server.ts";
+import { controlSocketIn } from "../control/socket_path.ts";
+import { chooseInterceptor } from "../intercept/choose.ts";
+import { initHasher } from "../mirror/signature.ts";
+import { IndexKeeper } from "../source/index_keeper.ts";
+import { Manager } from "../source/manager.ts";
+import { loadJson, saveJson } from "../store/durable.ts";
+import { openIndexStore } from "../store/index_store.ts";
+import { acquireLock } from "../store/lock_file.ts";
+import {
+  defaultSetName,
+  makeStateDirectory,
+  setDirectory,
+  stateDirectory,
+} from "../store/state_directory.ts";
+import { systemFileSystem } from "../sys/system.ts";
+import { realPathOf } from "../target/places.ts";
+import { type ExitCode, type Io, printJson, stoppedExitCode } from "./mode.ts";
+import { isOwnState } from "./own_state.ts";
+import { type ReachableTarget, reachTarget } from "./targets.ts";
+import { parseWatchSourceOptions, type WatchSourceOptions } from "./watch_source_options.ts";
+
+/** What is remembered about a set: `SET/set.json`. */
+interface SetFile {
+  root: string;
+  /** Inode of the root; another one is another directory. */
+  rootIdentity: string;
+}
+
+/** Runs `watch-source` until it is stopped. */
+export async function run(args: string[], io: Io): Promise<ExitCode> {
+  const options = parseWatchSourceOptions(args, io);
+  const state = stateDirectory(options.state, io);
+  const root = realPathOf(options.root);
+  const set = options.name ?? defaultSetName(root);
+  const directory = setDirectory(state, set);
+  const known = loadSet(directory);
+  checkRoot(root, known);
+  makeStateDirectory(state);
+  mkdirSync(directory, { recursive: true, mode: 0o700 });
+  using _lock = acquireLock(join(directory, "set.lock"));
+  await initHasher();
+  await using targets = new AsyncDisposableStack();
+  const log = createLog({ write: io.stderr });
+  const reached: ReachableTarget[] = [];
+  for (const target of options.targets) {
+    const reach = {
+      ...options,
+      root,
+      state,
+      wants: "replicate",
+      signal: io.signal,
+      nowMs: io.clock.nowMs(),
+    } as const;
+    reached.push(targets.use(await reachTarget(target, reach)));
+  }
+  const teller = new StateTeller(options, io);
+  const manager: Manager = makeManager({
+    options,
+    io,
+    log,
+    state,
+    root,
+    set,
+    directory,
+    known,
+    reached,
+    teller,
+  });
+  const handlers: ControlHandlers = {
+    status: () => Promise.resolve(manager.status()),
+    flush: (args: FlushRequest, signal) => manager.flush(args.timeoutMs, signal),
+  };
+  await using _control = await serveControl({
+    path: controlSocketIn(directory),
+    handlers: handlers as Record<string, ControlHandler>,
+  });
+  await using _http = options.http &&
+    serveHttp({ address: options.http, status: () => Promise.resolve(manager.status()) });
+  await manager.run();
+  return stoppedExitCode(io.signal);
+}
+
+function makeManager({ options, io, log, state, root, set, directory, known, reached, teller }: {
+  options: WatchSourceOptions;
+  io: Io;
+  log: Log;
+  state: string;
+  root: string;
+  set: string;
+  directory: string;
+  known: SetFile | undefined;
+  reached: ReachableTarget[];
+  teller: StateTeller;
+}): Manager {
+  const manager: Manager = new Manager({
+    set,
+    root,
+    targets: reached.map(({ label, connect }) => ({
+      label,
+      connect,
+      openKeeper: () => new IndexKeeper(openIndex(directory, label), log),
+    })),
+    fileSystem: systemFileSystem(),
+    chooseInterceptor: (interceptorOptions) => chooseInterceptor(options.intercept, interceptorOptions),
+    policy: {
+      deleteAbsent: true,
+      blockSize: options.blockSize,
+      fastMirrorSizeMin: options.fastMirrorSizeMin,
+    },
+    windowBytes: options.windowBytes,
+    isExcluded: isOwnState(root, state),
+    rootIdentity: {
+      known: known?.rootIdentity,
+      save: (rootIdentity) => saveJson(join(directory, "set.json"), { root, rootIdentity }),
+    },
+    clock: io.clock,
+    log,
+    signal: io.signal,
+    onChange: () => teller.tell(manager.status().targets),
+  });
+  return manager;
+}
+
+/** Opens the index of one target. @throws {CorruptionError} If it is damaged, with the way out. */
+function openIndex(directory: string, label: string) {
+  const name = createHash("sha256").update(label).digest("hex").slice(0, 16);
+  const path = join(directory, `index-${name}.sqlite`);
+  try {
+    return openIndexStore(path);
+  } catch (error) {
+    if (!(error instanceof CorruptionError)) throw error;
+    throw new CorruptionError(`${error.message}; remove it to mirror anew`, { cause: error });
+  }
+}
+
+function loadSet(directory: string): SetFile | undefined {
+  return loadJson(join(directory, "set.json"), (value): value is SetFile => {
+    const file = value as SetFile | null;
+    return typeof file?.root === "string" && typeof file.rootIdentity === "string";
+  });
+}
+
+/** A new set needs its root; a known one waits for it. */
+function checkRoot(root: string, known: SetFile | undefined): void {
+  if (known && known.root !== root) {
+    throw new CommandError(`Cannot watch ${quote(root)}: the set belongs to ${quote(known.root)}`);
+  }
+  try {
+    if (!Deno.statSync(root).isDirectory) {
+      throw new CommandError(`Cannot watch ${quote(root)}: it is not a directory`);
+    }
+    // Whether it can be listed at all is known before anything else is touched.
+    Deno.readDirSync(root)[Symbol.iterator]().next();
+  } catch (error) {
+    if (error instanceof CommandError) throw error;
+    if (known) return;
+    const reason = errorCode(error) === "ENOENT"
+      ? "there is no such directory"
+      : errorCode(error) || String(error);
+    throw new CommandError(`Cannot watch ${quote(root)}: ${reason}`, { cause: error });
+  }
+}
+
+/** Prints `live` once all targets are, and one line for each change of state after that. */
+class StateTeller {
+  readonly #io: Io;
+  readonly #json: boolean;
+  readonly #told = new Map<string, string>();
+  #wasLive = false;
+
+  constructor({ json }: Pick<WatchSourceOptions, "json">, io: Io) {
+    this.#io = io;
+    this.#json = json;
+  }
+
+  tell(targets: LaneStatus[]): void {
+    if (!this.#wasLive && targets.every(({ state }) => state === "live")) {
+      this.#wasLive = true;
+      for (const { target, state } of targets) this.#told.set(target, state);
+      return this.#json ? printJson(this.#io, { event: "live" }) : this.#io.stdout("live\n");
+    }
+    for (const { target, state, reason } of targets) {
+      const before = this.#told.get(target);
+      this.#told.set(target, state);
+      if (before === state || (before === undefined && state === "mirroring")) continue;
+      if (!this.#wasLive && (state === "live" || state === "mirroring")) continue;
+      if (before === undefined && state === "disconnected" && reason === "") continue;
+      this.#print(target, state, reason);
+    }
+  }
+
+  #print(target: string, state: string, reason: string): void {
+    if (this.#json) printJson(this.#io, { event: "state", target, state, reason });
+    else this.#io.stdout(`${state} ${target}${reason ? `: ${reason}` : ""}\n`);
+    if (state === "refused") this.#io.stderr(`understudy: Cannot replicate to ${quote(target)}: ${reason}\n`);
+  }
+}
