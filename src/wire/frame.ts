@@ -32,7 +32,7 @@ const frameTypeNames = new Map(
 /** Bits of the flags that mean something. */
 const FLAGS_MASK = 0b111;
 /** A read is worth its call with this much room. */
-const ROOM_MIN = 64 * 1024;
+const ROOM_MIN = limits.readSize / 2;
 
 /** What a frame is for. */
 export type FrameType = keyof typeof frameTypeCodes;
