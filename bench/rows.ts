@@ -116,7 +116,7 @@ export async function compare(row: ComparedRow, options: BenchOptions): Promise<
       contender: contender.name,
       seconds: summarize(samples[i].map((sample) => sample.seconds)),
       cpuSeconds: summarize(samples[i].map((sample) => sample.cpuSeconds)),
-      bytes: await countBytes(contender, source, plan.timed),
+      bytes: await countBytes(contender, source, { timed: plan.timed, seed: rounds + 1 + i }),
     });
   }
   return { row, title: plan.title, outcomes };
@@ -169,7 +169,11 @@ async function timeAgain(
 }
 
 /** What the timed part of a row puts on the network, in a run of its own. */
-async function countBytes(contender: Contender, source: string, timed: RowPlan["timed"]): Promise<number> {
+async function countBytes(
+  contender: Contender,
+  source: string,
+  { timed, seed }: { timed: RowPlan["timed"]; seed: number },
+): Promise<number> {
   await using replica = await contender.replica(source, { countBytes: true });
   if (timed === "first") {
     await replica.mirror();
@@ -177,8 +181,9 @@ async function countBytes(contender: Contender, source: string, timed: RowPlan["
   }
   await replica.mirror();
   const before = replica.bytes();
-  timed.again(source, 99);
+  timed.again(source, seed);
   await replica.mirror();
+  await assertSameTree(source, replica.directory); // bytes of a wrong copy do not count
   return replica.bytes() - before;
 }
 
