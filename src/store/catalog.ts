@@ -31,7 +31,7 @@ CREATE TABLE touched (path BLOB PRIMARY KEY, sequence INTEGER NOT NULL, recursiv
 CREATE TABLE failures (sequence INTEGER PRIMARY KEY, path BLOB NOT NULL, op TEXT NOT NULL, code TEXT NOT NULL,
   reason TEXT NOT NULL);
 CREATE TABLE transfers (id INTEGER PRIMARY KEY, path BLOB NOT NULL, base TEXT NOT NULL, staged TEXT NOT NULL,
-  size INTEGER NOT NULL, failureCode TEXT NOT NULL, failureReason TEXT NOT NULL);
+  identity TEXT NOT NULL, size INTEGER NOT NULL, failureCode TEXT NOT NULL, failureReason TEXT NOT NULL);
 CREATE TABLE patches (journal TEXT PRIMARY KEY, path BLOB NOT NULL) WITHOUT ROWID;
 CREATE TABLE exchanges (sequence INTEGER PRIMARY KEY, fromIdentity TEXT NOT NULL, toIdentity TEXT NOT NULL);
 `;
@@ -60,6 +60,8 @@ export interface TransferRow {
   base: TransferBase;
   /** Name in the staging directory, `""` if there is none because the transfer failed. */
   staged: string;
+  /** Identity of the staged file within its file system, `""` if it has none. */
+  identity: string;
   /** For a patch: bytes of its journal that count. Else 0. */
   size: number;
   /** Errno's name and reason if it failed, else `""`. */
@@ -180,8 +182,7 @@ export class Catalog {
         this.#run("INSERT OR REPLACE INTO patches VALUES (?, ?)", journal, pathToBytes(path));
       }
       for (const { sequence, fromIdentity, toIdentity } of exchanges) {
-        // The first announcement holds: on a replay the entries may have changed places already.
-        this.#run("INSERT OR IGNORE INTO exchanges VALUES (?, ?, ?)", sequence, fromIdentity, toIdentity);
+        this.#run("INSERT OR REPLACE INTO exchanges VALUES (?, ?, ?)", sequence, fromIdentity, toIdentity);
       }
     });
   }
@@ -193,7 +194,9 @@ export class Catalog {
       this.#putTouched(touched);
       this.#putFailures(failures);
       if (transfers !== undefined) this.#putTransfers(transfers);
-      this.#database.exec("DELETE FROM patches; DELETE FROM exchanges");
+      this.#run("DELETE FROM patches");
+      // A group after a crash may be shorter than the one that the crash cut short.
+      this.#run("DELETE FROM exchanges WHERE sequence <= ?", durableSequence);
       this.#putMeta({ durableSequence });
       this.#boundRows();
     });
@@ -243,6 +246,7 @@ export class Catalog {
       path: pathFromBytes(row.path as Uint8Array),
       base: row.base as TransferBase,
       staged: row.staged as string,
+      identity: row.identity as string,
       size: row.size as number,
       failureCode: row.failureCode as string,
       failureReason: row.failureReason as string,
@@ -336,13 +340,14 @@ export class Catalog {
 
   #putTransfers(transfers: TransferRow[]): void {
     this.#run("DELETE FROM transfers");
-    for (const { id, path, base, staged, size, failureCode, failureReason } of transfers) {
+    for (const { id, path, base, staged, identity, size, failureCode, failureReason } of transfers) {
       this.#run(
-        "INSERT INTO transfers VALUES (?, ?, ?, ?, ?, ?, ?)",
+        "INSERT INTO transfers VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
         id,
         pathToBytes(path),
         base,
         staged,
+        identity,
         size,
         failureCode,
         failureReason,

@@ -31,7 +31,7 @@ import type { OpFailure } from "../wire/message.ts";
 import { GroupNames } from "./group_names.ts";
 import { Installer } from "./install.ts";
 import type { Replica } from "./replica.ts";
-import { type StageContext, Stager, type Step } from "./stage.ts";
+import { identityOf, type StageContext, Stager, type Step } from "./stage.ts";
 import { ContentSyncs, LiveSyncs } from "./syncs.ts";
 import { isMachineTrouble, isOpTrouble } from "./trouble.ts";
 
@@ -213,6 +213,8 @@ class Group implements Disposable {
     const found: ExchangeRow[] = [];
     for (const { sequence, op } of this.#steps) {
       if (op.kind !== "rename" || !op.exchange) continue;
+      // The first announcement holds: on a replay the entries may have changed places already.
+      if (this.#isExchanged({ sequence, op })) continue;
       const { fromIdentity, toIdentity } = this.#identities(op);
       if (fromIdentity !== "" && toIdentity !== "") found.push({ sequence, fromIdentity, toIdentity });
     }
@@ -228,17 +230,16 @@ class Group implements Disposable {
 
   #identities(op: Op & { kind: "rename" }): { fromIdentity: string; toIdentity: string } {
     return {
-      fromIdentity: identityOf(this.#replica.live, op.path),
-      toIdentity: identityOf(this.#replica.live, op.to),
+      fromIdentity: identityAt(this.#replica.live, op.path),
+      toIdentity: identityAt(this.#replica.live, op.to),
     };
   }
 }
 
-/** Identity of an entry within its file system, `""` if it has none or is not there. */
-function identityOf(tree: Tree, path: string): string {
+/** Identity of what is at a path, `""` if that cannot be known. */
+function identityAt(tree: Tree, path: string): string {
   try {
-    const stat = tree.stat(path);
-    return stat === undefined || stat.ino === 0n ? "" : `${stat.ino}`;
+    return identityOf(tree.stat(path));
   } catch (error) {
     if (isOpTrouble(error)) return "";
     throw error;

@@ -13,7 +13,7 @@ import { parentPath } from "../base/path.ts";
 import type { Op } from "../ops/op.ts";
 
 /** How an op touches a path. */
-type Use = "make" | "mkdir" | "attributes" | "remove" | "from" | "to" | "patch";
+type Use = "make" | "close" | "mkdir" | "attributes" | "remove" | "from" | "to" | "patch";
 
 const bits: Record<Use, number> = {
   make: 1,
@@ -23,10 +23,11 @@ const bits: Record<Use, number> = {
   from: 16,
   to: 32,
   patch: 64,
+  close: 128,
 };
 
 const none = 0;
-const all = 127;
+const all = 255;
 
 function anyOf(...uses: Use[]): number {
   return uses.reduce((sum, use) => sum | bits[use], 0);
@@ -46,9 +47,11 @@ const barriers: Record<Use | "read", Barrier> = {
     above: anyOf("remove", "from"),
     below: anyOf("from", "to", "patch"),
   },
-  mkdir: { at: anyOf("remove", "from", "patch"), above: anyOf("remove", "from"), below: none },
+  // A replay may find a transfer closed already; then its name must be as it left it.
+  close: { at: all, above: anyOf("remove", "from"), below: anyOf("from", "to", "patch") },
+  mkdir: { at: anyOf("remove", "from", "patch", "close"), above: anyOf("remove", "from"), below: none },
   attributes: { at: anyOf("from"), above: anyOf("from"), below: none },
-  remove: { at: anyOf("from", "to", "patch"), above: anyOf("from"), below: anyOf("to", "patch") },
+  remove: { at: anyOf("from", "to", "patch", "close"), above: anyOf("from"), below: anyOf("to", "patch") },
   from: { at: all, above: anyOf("make", "remove", "from", "to", "patch"), below: all },
   to: { at: all, above: anyOf("make", "remove", "from", "to", "patch"), below: all },
   patch: { at: all, above: anyOf("make", "remove", "from", "to", "patch"), below: none },
@@ -107,7 +110,7 @@ function usesOf(op: Op, isPatch: boolean): [path: string, use: Use | "read"][] {
     case "open":
       return op.base === "copy" ? [[op.path, "read"]] : [];
     case "close":
-      return [[op.path, isPatch ? "patch" : "make"]];
+      return [[op.path, isPatch ? "patch" : "close"]];
     case "block":
     case "abandon":
       return [];

@@ -9,7 +9,7 @@ import type { Op } from "../ops/op.ts";
 import type { AttributeChange, FileSystemAbilities, OpenFile, Stat, Tree } from "../sys/file_system.ts";
 import type { DirectoryKeeper } from "./directory_keeper.ts";
 import { applyJournal } from "./patch.ts";
-import { settable, type Step } from "./stage.ts";
+import { identityOf, settable, type Step } from "./stage.ts";
 import type { Staging } from "./staging.ts";
 import type { LiveSyncs } from "./syncs.ts";
 import { isAbsence } from "./trouble.ts";
@@ -47,8 +47,11 @@ export class Installer {
     switch (op.kind) {
       case "file":
       case "symlink":
+        return this.#place(staged!.name, op.path);
       case "close":
-        return staged!.isPatch ? this.#patch(staged!.name, op.path) : this.#place(staged!.name, op.path);
+        if (staged!.isPatch) return this.#patch(staged!.name, op.path);
+        if (staged!.installedAs !== undefined) return this.#checkInstalled(op, staged!.installedAs);
+        return this.#place(staged!.name, op.path);
       case "mkdir":
         return this.#makeDirectory(op);
       case "rename":
@@ -69,6 +72,16 @@ export class Installer {
       this.#lose(path, "replaced");
       keeper.withAccess([path], () => staging.tree.rename(name, path, { into: live }));
     });
+  }
+
+  /** A transfer that a replay finds installed: no other op of its group touched the name (group_names.ts). */
+  #checkInstalled({ path, size }: Op & { kind: "close" }, identity: string): void {
+    const stat = this.#context.live.stat(path);
+    const isIt = stat?.kind === "file" && stat.size === size && identityOf(stat) === identity;
+    if (!isIt) {
+      throw new SystemError("ENOENT", `Cannot close transfer of ${quote(path)}: its staged file is gone`);
+    }
+    this.#changeNames([path], () => {});
   }
 
   #patch(journalName: string, path: string): void {

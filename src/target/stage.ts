@@ -7,7 +7,7 @@ import { SystemError } from "../base/errors.ts";
 import { isWithin, quote } from "../base/path.ts";
 import { type Op, opPaths } from "../ops/op.ts";
 import { TARGET_STATE_NAME } from "../store/state_directory.ts";
-import type { AttributeChange, FileSystemAbilities, OpenFile, Tree } from "../sys/file_system.ts";
+import type { AttributeChange, FileSystemAbilities, OpenFile, Stat, Tree } from "../sys/file_system.ts";
 import { appendExtent, beginJournal, closeJournal } from "./patch.ts";
 import type { StagedKind, Staging } from "./staging.ts";
 import type { ContentSyncs } from "./syncs.ts";
@@ -18,8 +18,17 @@ import { isOpTrouble, troubleOf } from "./trouble.ts";
 export interface Step {
   sequence: number;
   op: Op;
-  /** What was staged for it: a name that becomes live, or the journal of a patch. */
-  staged?: { name: string; isPatch: boolean };
+  /** What was staged for it. */
+  staged?: Staged;
+}
+
+/** A name in staging. */
+export interface Staged {
+  name: string;
+  /** It is the journal of a patch, not the next version. */
+  isPatch: boolean;
+  /** A crash came after it was made live: identity of the file that it is now. */
+  installedAs?: string;
 }
 
 /** What staging works on. */
@@ -102,6 +111,7 @@ export class Stager {
       base: op.base,
       staged: "",
       file: undefined,
+      identity: "",
       size: 0,
       failure: undefined,
     };
@@ -126,7 +136,7 @@ export class Stager {
         file.copyFrom(from);
       }
     });
-    Object.assign(transfer, { staged: name, file });
+    Object.assign(transfer, { staged: name, file, identity: identityOf(file.stat()) });
     contents.lend(file);
     // The catalog will name it: the name must be there after power loss.
     contents.staging();
@@ -147,19 +157,20 @@ export class Stager {
     }
   }
 
-  #close(op: Op & { kind: "close" }): { name: string; isPatch: boolean } {
+  #close(op: Op & { kind: "close" }): Staged {
     const { transfers, contents, garbage, abilities } = this.#context;
     const transfer = transfers.get(op.transfer);
     if (transfer === undefined) {
       throw new SystemError("EBADF", `Cannot close transfer of ${quote(op.path)}: it is not open`);
     }
     const { file, staged, failure } = transfer;
-    if (failure !== undefined || file === undefined) {
+    if (failure !== undefined) {
       transfers.remove(transfer);
-      throw new SystemError(
-        failure?.code ?? "EBADF",
-        failure?.reason ?? "Cannot close transfer: it has no file",
-      );
+      throw new SystemError(failure.code, failure.reason);
+    }
+    if (file === undefined) {
+      transfers.remove(transfer);
+      return { name: staged, isPatch: false, installedAs: transfer.identity };
     }
     const isPatch = transfer.base === "patch";
     const attributes = settable(op.attributes, abilities);
@@ -217,6 +228,11 @@ export class Stager {
 export function settable(change: AttributeChange, abilities: FileSystemAbilities): AttributeChange {
   if (abilities.ownership) return change;
   return { mode: change.mode, mtimeNs: change.mtimeNs };
+}
+
+/** Identity of an entry within its file system, `""` if there is none. */
+export function identityOf(stat: Stat | undefined): string {
+  return stat === undefined || stat.ino === 0n ? "" : `${stat.ino}`;
 }
 
 /** Refuses a path that is ours. */

@@ -11,7 +11,10 @@ import type { OpenFile } from "../sys/file_system.ts";
 import type { Staging } from "./staging.ts";
 import { isAbsence, type OpTrouble } from "./trouble.ts";
 
-/** A transfer. Without `failure` it has a staged file. */
+/**
+ * A transfer. Its `file` is open unless it failed, or unless it was *installed*: its `close` made it live, and then a
+ * crash came before that was recorded. The replay finds it so, ignores its blocks and has nothing to do at `close`.
+ */
 export interface Transfer {
   readonly id: number;
   /** Live path when it was opened. `close` says where it goes. */
@@ -19,8 +22,9 @@ export interface Transfer {
   readonly base: TransferBase;
   /** Name in staging: the next version, or the journal of a patch. */
   staged: string;
-  /** Open as long as the transfer is. */
   file: OpenFile | undefined;
+  /** Identity of the staged file, `""` if it has none. The live file keeps it. */
+  identity: string;
   /** Bytes of the journal of a patch. */
   size: number;
   failure: OpTrouble | undefined;
@@ -82,11 +86,12 @@ export class Transfers {
   takeRows(): TransferRow[] | undefined {
     if (!this.#changed) return undefined;
     this.#changed = false;
-    return [...this.#byId.values()].map(({ id, path, base, staged, size, failure }) => ({
+    return [...this.#byId.values()].map(({ id, path, base, staged, identity, size, failure }) => ({
       id,
       path,
       base,
       staged,
+      identity,
       size,
       failureCode: failure?.code ?? "",
       failureReason: failure?.reason ?? "",
@@ -97,24 +102,17 @@ export class Transfers {
   load(rows: TransferRow[], staging: Staging): void {
     this.close();
     for (const { failureCode, failureReason, ...row } of rows) {
-      let failure: OpTrouble | undefined = failureCode === ""
-        ? undefined
-        : { code: failureCode, reason: failureReason };
-      let file: OpenFile | undefined;
-      if (failure === undefined) {
-        file = openStaged(staging, row.staged);
-        if (file === undefined) {
-          failure = { code: "ENOENT", reason: "Cannot go on with transfer: its staged file is gone" };
-        }
-      }
-      this.#byId.set(row.id, { ...row, staged: file ? row.staged : "", file, failure });
+      const failure = failureCode === "" ? undefined : { code: failureCode, reason: failureReason };
+      // A staged file that is gone was installed: nothing else takes it away.
+      const file = failure === undefined ? openStaged(staging, row.staged) : undefined;
+      this.#byId.set(row.id, { ...row, file, failure });
     }
     this.#changed = false;
   }
 
   /** Names in staging that open transfers need. */
   stagedNames(): string[] {
-    return [...this.#byId.values()].map(({ staged }) => staged).filter((name) => name !== "");
+    return [...this.#byId.values()].filter(({ file }) => file !== undefined).map(({ staged }) => staged);
   }
 
   /** Closes all files and forgets all transfers; the catalog still has them. */
