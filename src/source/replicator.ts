@@ -18,16 +18,17 @@
  *   This is the mirror.
  * @module
  */
-import { errorCode, ProtocolError, reasonOf, TransientError } from "../base/errors.ts";
+import { errorCode, ProtocolError, reasonOf, RefusedError, TransientError } from "../base/errors.ts";
 import type { Clock } from "../base/clock.ts";
 import { limits } from "../base/limits.ts";
 import type { Log } from "../base/log.ts";
-import { isWithin, parentPath } from "../base/path.ts";
+import { isWithin, parentPath, quote } from "../base/path.ts";
 import type { LaneState, LaneStatus } from "../control/api.ts";
 import type { Hint } from "../intercept/interceptor.ts";
 import { planEntry, type PlanPolicy } from "../mirror/plan.ts";
 import { transferFile } from "../mirror/transfer.ts";
 import type { FileSystemAbilities, Tree } from "../sys/file_system.ts";
+import { comparePlaces, type Place, placeOf } from "../sys/place.ts";
 import type { ListedEntry, Message, TouchedPath, Welcome } from "../wire/message.ts";
 import type { Session } from "../wire/session.ts";
 import { Connection } from "./connection.ts";
@@ -282,6 +283,7 @@ export class Replicator {
   // ——— Sessions and courses ———
 
   #beginSession(session: Session, welcome: Welcome, touched: TouchedPath[]): void {
+    checkApart(this.#options.tree.rootPath, welcome.place);
     this.#abilities = welcome.abilities;
     this.#blockedReason = "";
     this.#requests.connect();
@@ -427,6 +429,9 @@ export class Replicator {
   /** The target could not do an op: ask what it holds there, and try again a few times before leaving it to the scan. */
   #takeFailure(path: string, op: string, reason: string): void {
     this.problems.add({ path, op, reason }, this.#options.clock.nowMs());
+    // Until the target was asked, the index must not claim this, not even after a crash of ours.
+    const held = this.#options.index.get(path);
+    if (held) this.#options.index.set(path, { ...held, trusted: false, ctimeNs: 0n }, 0);
     const attempts = (this.#attempts.get(path) ?? 0) + 1;
     if (this.#attempts.size < limits.problemsMax) this.#attempts.set(path, attempts);
     this.#suspects.push({ path: parentPath(path), recursive: false }, { path, recursive: false });
@@ -755,6 +760,18 @@ const unknownAbilities: FileSystemAbilities = {
   confined: false,
   syncAll: false,
 };
+
+/** Replicating into oneself would never end. @throws {RefusedError} If the replica overlaps with the source. */
+function checkApart(root: string, replica: Place): void {
+  const relation = comparePlaces(placeOf(root), replica);
+  if (relation === "apart") return;
+  const reason = {
+    same: "they are the same directory",
+    inside: "the target lies inside the source",
+    around: "the source lies inside the target",
+  }[relation];
+  throw new RefusedError(`Cannot replicate ${quote(root)}: ${reason}`);
+}
 
 function isBetween(low: number, value: number, high: number): boolean {
   return low <= value && value <= high;

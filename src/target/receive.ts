@@ -20,6 +20,7 @@ import { ProtocolError, reasonOf, TransientError } from "../base/errors.ts";
 import { ByteReader } from "../base/bytes.ts";
 import { limits } from "../base/limits.ts";
 import { decodeOp } from "../ops/op.ts";
+import { placeOf } from "../sys/place.ts";
 import type { Message, OpFailure, TouchedPath } from "../wire/message.ts";
 import { applyGroup, type SequencedOp } from "./apply.ts";
 import { listEntries, signFile } from "./listing.ts";
@@ -160,7 +161,16 @@ export class Receiver {
     this.#ackedSequence = durableSequence;
     const { compareAll } = catalog.meta;
     const { agent } = this.#options;
-    const welcome = { replicaId, streamId, durableSequence, compareAll, abilities: { ...abilities }, agent };
+    const place = placeOf(this.#replica.rootPath);
+    const welcome = {
+      replicaId,
+      streamId,
+      durableSequence,
+      compareAll,
+      abilities: { ...abilities },
+      place,
+      agent,
+    };
     this.#options.send({ type: "welcome", welcome });
     if (this.#blockedReason !== "") this.#options.send({ type: "blocked", reason: this.#blockedReason });
     this.#ask(this.#touched(this.#followsStream ? hello.indexedSequence : 0));

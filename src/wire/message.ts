@@ -18,6 +18,7 @@ import { ProtocolError } from "../base/errors.ts";
 import { decodePath, encodeOp, encodePath, type Op, skipOptionalFields } from "../ops/op.ts";
 import { pathFromBytes } from "../base/path.ts";
 import type { FileSystemAbilities, Kind } from "../sys/file_system.ts";
+import type { Place } from "../sys/place.ts";
 
 /** The sender introduces itself. */
 export interface Hello {
@@ -45,6 +46,8 @@ export interface Welcome {
    */
   compareAll: boolean;
   abilities: FileSystemAbilities;
+  /** Where the replica is: a source on the same machine refuses to replicate into itself. */
+  place: Place;
   /** Program and version, for people. */
   agent: string;
 }
@@ -368,6 +371,7 @@ const welcomeMembers: Members<Welcome> = {
   durableSequence: 0,
   compareAll: false,
   abilities: {} as FileSystemAbilities,
+  place: {} as Place,
   agent: "",
 };
 const restoreMembers: Members<RestoreRequest> = {
