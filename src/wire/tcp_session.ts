@@ -222,7 +222,8 @@ export class TcpSession implements Session {
 
   async #readFrames(): Promise<void> {
     try {
-      while (!this.#ended) {
+      // A write may have failed meanwhile: then nothing more is handed up, as `receive` has said so.
+      while (!this.#ended && !this.#stop.signal.aborted) {
         const frame = this.#decoder.next();
         if (frame === undefined) {
           if (!await this.#readMore()) return;

@@ -335,3 +335,43 @@ Deno.test("a refusal with a code of a later version still tells its reason", asy
   );
   assert(told.message === "for reasons");
 });
+
+/** Whether an error is of a class that says who acts. */
+function isNamed(error: unknown): boolean {
+  return error instanceof ProtocolError || error instanceof RefusedError || error instanceof TransientError;
+}
+
+Deno.test("random bytes in place of any part of a handshake end in a named error (seed 20)", async () => {
+  let seed = 20;
+  const random = (below: number) => (seed = (Math.imul(seed, 1_103_515_245) + 12_345) & 0x7fffffff) % below;
+  const noise = (size: number) => Uint8Array.from({ length: size }, () => random(65_536) >> 8);
+  const [opening, answer, message3] = await record(connectingParty(), answeringParty());
+  for (let round = 0; round < 400; round++) {
+    const incoming = concatBytes(opening, message3);
+    const at = random(incoming.length);
+    const damaged = concatBytes(incoming.subarray(0, at), noise(1 + random(200)));
+    const accepted = await answerHandshake(new ScriptedLine(damaged), answeringParty()).catch((error) =>
+      error
+    );
+    assert(isNamed(accepted), `round ${round}: ${accepted}`);
+    const reply = concatBytes(answer.subarray(0, random(answer.length)), noise(1 + random(200)));
+    const connected = await connectHandshake(new ScriptedLine(reply), connectingParty()).catch((error) =>
+      error
+    );
+    assert(isNamed(connected), `round ${round}: ${connected}`);
+  }
+});
+
+Deno.test("an authenticated request or answer of random bytes ends in a named error, never in a grant", () => {
+  for (let size = 0; size < 300; size++) {
+    const payload = crypto.getRandomValues(new Uint8Array(size));
+    // A purpose that exists, so that the rest is looked at.
+    if (size > 0) payload[0] = 1;
+    try {
+      const { name } = decodeRequest(payload);
+      assert(name.length <= 255);
+    } catch (error) {
+      assert(error instanceof ProtocolError, `${error}`);
+    }
+  }
+});
