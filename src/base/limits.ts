@@ -50,11 +50,11 @@ export const limits = {
   // ——— Source ———
 
   /** Bytes of ops sent and not yet acked. Beyond it the lane waits: *catching-up*. */
-  windowBytes: 16 * MiB,
+  windowBytes: 24 * MiB,
   /** Ops sent and not yet acked. Beyond it the lane waits: *catching-up*. */
   windowOps: 16_384,
   /** Bytes of mirror ops in the window, so that live ops never queue behind a whole window of them. */
-  mirrorWindowBytes: 8 * MiB,
+  mirrorWindowBytes: 16 * MiB,
   /** Dirty paths of one lane. Beyond it they are forgotten and the whole tree is scanned instead. */
   dirtyPathsMax: 200_000,
   /** A mirror's small ops gather so long into one message. Live ops never wait. */
@@ -114,8 +114,9 @@ export const limits = {
   hintGatherMs: 1,
   /** Wait for the second half of a rename; then the first half counts as moved out of the tree. */
   renamePartnerMs: 5,
-  /** A directory that could not be reached where it was heard of is tried again so long; then the tree is armed anew. */
+  /** A directory not found where it was heard of is tried again so long and so often; then the tree is armed anew. */
   misplacedMs: 1_000,
+  misplacedTries: 20,
   /** A directory that lost its place in the tree stays watched so long, should a later event tell its new place. */
   limboMs: 50,
   /** Whether the root still stands at its path is looked at this often. */
@@ -140,8 +141,8 @@ export const limits = {
   // ——— Target ———
 
   /** Ops and bytes made durable together. */
-  groupOps: 4_096,
-  groupBytes: 8 * MiB,
+  groupOps: 2_048,
+  groupBytes: 4 * MiB,
   /** Staged files synced one by one; for more of them the whole file system is synced. */
   syncOneByOneMax: 8,
   /** Pause before a full disk is tried again. */
