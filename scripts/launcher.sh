@@ -120,6 +120,13 @@ unpack() {
 }
 
 unpack_privately() (
+  case $1 in
+    /*[!/]*/*) ;;
+    *)
+      echo "not an absolute path below a directory"
+      exit 1
+      ;;
+  esac
   mkdir -p "$1" || exit 1
   is_private "$1" || {
     echo "not owned by this user alone"
