@@ -23,6 +23,7 @@ import type { Op } from "../ops/op.ts";
 import { sameFile, type Stat, type Tree } from "../sys/file_system.ts";
 import type { Index } from "./index.ts";
 import type { Priority } from "./lane.ts";
+import type { Ticket } from "./tickets.ts";
 
 /** Name that is never replicated: our own state on a target. */
 export const RESERVED_NAME = ".understudy";
@@ -37,11 +38,11 @@ export interface DetectContext {
   /** Pushes an op and returns its sequence. */
   push(op: Op, priority: Priority): number;
   /** The contents of this large file are to be sent. */
-  transfer(path: string, priority: Priority): void;
+  transfer(path: string, priority: Priority, ticket: Ticket): void;
   /** Whether a transfer of this file is under way: then a newer version of it must not overtake it. */
   isTransferring(path: string): boolean;
   /** Everything below this directory is to be looked at. */
-  lookBelow(path: string): void;
+  lookBelow(path: string, ticket: Ticket): void;
   /** This file changed while it was read: look again when it has come to rest. */
   restless(path: string): void;
   problem(path: string, op: string, error: unknown): void;
@@ -63,6 +64,8 @@ export interface DetectContext {
 /** What one batch gathers on its way. */
 interface Batch {
   priority: Priority;
+  /** Inherited by the work that arises from it. */
+  ticket: Ticket;
   present: Map<string, Stat>;
   absent: string[];
   /** Path of each identity that was seen, `dev:ino`. */
@@ -82,8 +85,8 @@ export class Detector {
   }
 
   /** Looks at paths and makes the target equal there. Resolves when all ops are pushed. */
-  async look(paths: Iterable<string>, priority: Priority): Promise<void> {
-    const batch = newBatch(priority);
+  async look(paths: Iterable<string>, priority: Priority, ticket: Ticket): Promise<void> {
+    const batch = newBatch(priority, ticket);
     for (const path of paths) this.#readAttributes(path, batch);
     await this.#settle(batch);
   }
@@ -94,8 +97,13 @@ export class Detector {
    *
    * @returns The directories in it.
    */
-  async lookInside(directory: string, priority: Priority, absent: (path: string) => void): Promise<string[]> {
-    const batch = newBatch(priority);
+  async lookInside(
+    directory: string,
+    priority: Priority,
+    ticket: Ticket,
+    absent: (path: string) => void,
+  ): Promise<string[]> {
+    const batch = newBatch(priority, ticket);
     const below: string[] = [];
     const names = new Set<string>();
     try {
@@ -196,7 +204,7 @@ export class Detector {
       this.#context.index.exchange(from, path, sequence);
       this.#noteMoved(path, stat, sequence);
       batch.directories.add(parentPath(from)).add(parentPath(path));
-      if (stat.kind === "directory") this.#context.lookBelow(path);
+      if (stat.kind === "directory") this.#context.lookBelow(path, batch.ticket);
       return false;
     }
     const plain = held.kind !== "directory" && stat.kind !== "directory";
@@ -216,7 +224,7 @@ export class Detector {
     this.#noteMoved(path, stat, sequence);
     batch.directories.add(parentPath(from)).add(parentPath(path));
     // What changed below under the old name is looked for under the new one.
-    if (stat.kind === "directory") this.#context.lookBelow(path);
+    if (stat.kind === "directory") this.#context.lookBelow(path, batch.ticket);
   }
 
   /** A rename moves the change time: that alone is no reason to send the contents again. */
@@ -300,7 +308,7 @@ export class Detector {
         // Its time is settled after its contents; until then the index holds none, so that a restart settles it.
         this.#pushNoting({ kind: "mkdir", path, attributes }, { ...stat, mtimeNs: 0n }, "", batch);
         batch.directories.add(path);
-        if (batch.priority === "live") this.#context.lookBelow(path);
+        if (batch.priority === "live") this.#context.lookBelow(path, batch.ticket);
         return;
       }
       default:
@@ -312,10 +320,10 @@ export class Detector {
     const { policy, tree, planned } = this.#context;
     if (planned) return this.#plan(held ? "update" : "create", path, stat, "");
     if (isLarge(stat.size, held, policy) || this.#context.isTransferring(path)) {
-      return this.#context.transfer(path, batch.priority);
+      return this.#context.transfer(path, batch.priority, batch.ticket);
     }
     const small = readSmallFile(tree, path);
-    if (!small) return this.#context.transfer(path, batch.priority);
+    if (!small) return this.#context.transfer(path, batch.priority, batch.ticket);
     this.#context.onRead(small.data.length);
     const attributes = sendableAttributes(small.stat, policy.abilities);
     this.#pushNoting({ kind: "file", path, attributes, data: small.data }, small.stat, "", batch);
@@ -346,7 +354,7 @@ export class Detector {
     if (!await this.#makeParents(parent, batch)) return false;
     await this.#context.room(parent.length, batch.priority);
     if (!this.#context.index.has(parent)) await this.#compare(parent, stat, batch);
-    this.#context.lookBelow(parent);
+    this.#context.lookBelow(parent, batch.ticket);
     return this.#context.index.get(parent)?.kind === "directory";
   }
 
@@ -403,8 +411,8 @@ function looksMoved(stat: Stat, held: Held): boolean {
   return stat.size === held.size && stat.mtimeNs === held.mtimeNs;
 }
 
-function newBatch(priority: Priority): Batch {
-  return { priority, present: new Map(), absent: [], byIdentity: new Map(), directories: new Set() };
+function newBatch(priority: Priority, ticket: Ticket): Batch {
+  return { priority, ticket, present: new Map(), absent: [], byIdentity: new Map(), directories: new Set() };
 }
 
 function note(batch: Batch, path: string, stat: Stat): void {

@@ -5,9 +5,7 @@
  */
 import { isWithin, movePath } from "../base/path.ts";
 import { limits } from "../base/limits.ts";
-
-/** Order of arrival; see {@linkcode DirtyQueue.oldestTicket}. */
-export type Ticket = number;
+import type { Ticket, Tickets } from "./tickets.ts";
 
 /** A path to look at. */
 export interface DirtyPath {
@@ -15,15 +13,17 @@ export interface DirtyPath {
   ticket: Ticket;
   /** When it became dirty, for the lag in `status`. */
   sinceMs: number;
+  /** Keeps an inherited ticket in work until the path is taken. */
+  hold: Disposable | undefined;
 }
 
 /** Dirty paths of one lane. */
 export class DirtyQueue {
   readonly #paths = new Map<string, DirtyPath>();
-  readonly #nextTicket: () => Ticket;
+  readonly #tickets: Tickets;
 
-  constructor(nextTicket: () => Ticket) {
-    this.#nextTicket = nextTicket;
+  constructor(tickets: Tickets) {
+    this.#tickets = tickets;
   }
 
   get size(): number {
@@ -45,8 +45,17 @@ export class DirtyQueue {
     return this.#oldest?.sinceMs;
   }
 
-  add(path: string, sinceMs: number): void {
-    if (!this.#paths.has(path)) this.#paths.set(path, { path, ticket: this.#nextTicket(), sinceMs });
+  /** @param inherited Ticket of the work that leaves the rest of itself to this path. @default a new one */
+  add(path: string, sinceMs: number, inherited?: Ticket): void {
+    let dirty = this.#paths.get(path);
+    if (!dirty) {
+      this.#paths.set(path, dirty = { path, ticket: this.#tickets.take(), sinceMs, hold: undefined });
+    }
+    if (inherited === undefined || inherited >= dirty.ticket) return;
+    // Not in the order of the queue any more: held, so that it counts as work.
+    dirty.hold?.[Symbol.dispose]();
+    dirty.hold = this.#tickets.hold(inherited);
+    dirty.ticket = inherited;
   }
 
   /** Adds the new names of the paths that wait below a directory that moved: their old names are stale. */
@@ -55,18 +64,23 @@ export class DirtyQueue {
     for (const { path, sinceMs } of moved) this.add(movePath(path, from, to), sinceMs);
   }
 
-  /** Takes up to `count` paths, oldest first. */
+  /** Takes up to `count` paths, oldest first. The caller holds their oldest ticket from then on. */
   take(count: number): DirtyPath[] {
     const taken: DirtyPath[] = [];
     for (const dirty of this.#paths.values()) {
       if (taken.length >= count) break;
       taken.push(dirty);
     }
-    for (const { path } of taken) this.#paths.delete(path);
+    for (const { path, hold } of taken) {
+      this.#paths.delete(path);
+      hold?.[Symbol.dispose]();
+    }
     return taken;
   }
 
+  /** Forgets all paths, because everything is about to be looked at. */
   clear(): void {
+    for (const { hold } of this.#paths.values()) hold?.[Symbol.dispose]();
     this.#paths.clear();
   }
 

@@ -33,14 +33,14 @@ import type { ListedEntry, Message, TouchedPath, Welcome } from "../wire/message
 import type { Session } from "../wire/session.ts";
 import { Connection } from "./connection.ts";
 import { type DetectContext, Detector, heldFrom } from "./detect.ts";
-import { DirtyQueue } from "./dirty_queue.ts";
+import { type DirtyPath, DirtyQueue } from "./dirty_queue.ts";
 import type { Index } from "./index.ts";
 import type { IndexKeeper } from "./index_keeper.ts";
 import { Lane, type Priority } from "./lane.ts";
 import { Problems } from "./problems.ts";
 import { Requests } from "./requests.ts";
 import { Scans } from "./scans.ts";
-import { Tickets } from "./tickets.ts";
+import { type Ticket, Tickets } from "./tickets.ts";
 import { Transfers } from "./transfers.ts";
 
 /** What a replicator needs. */
@@ -90,7 +90,7 @@ export class Replicator {
 
   readonly #options: ReplicatorOptions;
   readonly #tickets = new Tickets();
-  readonly #dirty = new DirtyQueue(() => this.#tickets.take());
+  readonly #dirty = new DirtyQueue(this.#tickets);
   readonly #detector: Detector;
   readonly #liveScans: Scans;
   readonly #mirrorScans: Scans;
@@ -133,8 +133,8 @@ export class Replicator {
     this.#mirrorScans = new Scans(this.#detector, { tickets, priority: "mirror" });
     this.#transfers = new Transfers({
       tickets,
-      send: (path, priority) => this.#sendLarge(path, priority),
-      onDirtyAgain: (path) => this.#markDirty(path),
+      send: (path, priority, ticket) => this.#sendLarge(path, priority, ticket),
+      onDirtyAgain: (path, ticket) => this.#markDirty(path, ticket),
       onIdle: () => this.#wake(),
     });
     this.#connection = new Connection({
@@ -196,10 +196,11 @@ export class Replicator {
   /** Looks at everything. Resolves when every directory was looked at. */
   verify(): Promise<void> {
     return new Promise((resolve) => {
-      this.#mirrorScans.add("", () => {
+      const onDone = () => {
         this.lastVerifyAtMs = this.#options.clock.nowMs();
         resolve();
-      });
+      };
+      this.#mirrorScans.add("", { onDone });
       this.#wake();
     });
   }
@@ -337,9 +338,11 @@ export class Replicator {
     this.#transfers.clear();
     this.problems.clearAll();
     this.#attempts.clear();
-    this.#comparesAll = welcome.compareAll;
     this.#mirrored = false;
-    this.lane.post({ type: "begin", streamId: this.#streamId });
+    // A dry run leaves the stream that the target follows alone, and compares nothing for good.
+    const isDry = this.#options.planned !== undefined;
+    this.#comparesAll = welcome.compareAll && !isDry;
+    if (!isDry) this.lane.post({ type: "begin", streamId: this.#streamId });
     this.lane.attach(session, 0);
     // Whoever waits for what was dirty before waits for the scan that now covers it.
     const hold = this.#tickets.hold(0);
@@ -386,11 +389,10 @@ export class Replicator {
   #scanEverything(): void {
     for (const root of this.#roots) {
       // Ticket 0: whoever waits for what was dirty before the scan waits for it.
-      const hold = this.#tickets.hold(0);
-      this.#mirrorScans.add(root, () => {
-        hold[Symbol.dispose]();
+      const onDone = () => {
         if (root === "") this.lastVerifyAtMs = this.#options.clock.nowMs();
-      });
+      };
+      this.#mirrorScans.add(root, { ticket: 0, onDone });
     }
   }
 
@@ -459,17 +461,22 @@ export class Replicator {
     }
     const batch = this.#dirty.take(limits.detectBatchPaths);
     if (batch.length > 0) {
-      using _hold = this.#tickets.hold(batch[0].ticket);
-      try {
-        await this.#detector.look(batch.map(({ path }) => path), "live");
-      } catch (error) {
-        for (const { path, sinceMs } of batch) this.#dirty.add(path, sinceMs);
-        throw error;
-      }
+      await this.#lookAtDirty(batch);
     }
     const scanning = !this.#liveScans.isIdle;
     if (scanning) await this.#liveScans.step();
     return batch.length > 0 || scanning;
+  }
+
+  async #lookAtDirty(batch: DirtyPath[]): Promise<void> {
+    const ticket = Math.min(...batch.map((dirty) => dirty.ticket));
+    using _hold = this.#tickets.hold(ticket);
+    try {
+      await this.#detector.look(batch.map(({ path }) => path), "live", ticket);
+    } catch (error) {
+      for (const { path, sinceMs } of batch) this.#dirty.add(path, sinceMs, ticket);
+      throw error;
+    }
   }
 
   /** One step of the mirror. @returns Whether there was any. */
@@ -530,8 +537,9 @@ export class Replicator {
     const { index } = this.#options;
     if (path !== "" && (recursive || listed.length === 0) && index.has(path)) index.remove(path, 0);
     for (const entry of listed) this.#believe(entry, false);
-    if (recursive) this.#liveScans.add(path);
-    if ((this.#attempts.get(path) ?? 0) < limits.applyAttemptsMax) this.#markDirty(path);
+    // Ticket 0: whoever flushes now waits for what is corrected.
+    if (recursive) this.#liveScans.add(path, { ticket: 0 });
+    if ((this.#attempts.get(path) ?? 0) < limits.applyAttemptsMax) this.#markDirty(path, 0);
   }
 
   // ——— Detection's world ———
@@ -553,9 +561,9 @@ export class Replicator {
       },
       room: (bytes, priority) => this.#room(bytes, priority),
       push: (op, priority) => this.lane.push(op, priority),
-      transfer: (path, priority) => this.#transfers.add(path, priority),
+      transfer: (path, priority, ticket) => this.#transfers.add(path, priority, ticket),
       isTransferring: (path) => this.#transfers.isRunning(path),
-      lookBelow: (path) => this.#lookBelow(path),
+      lookBelow: (path, ticket) => this.#lookBelow(path, ticket),
       restless: (path) => void this.#restless.set(path, clock.monotonicMs() + limits.restMs),
       problem: (path, op, error) => this.#addProblem(path, op, error),
       solved: (path) => this.problems.clear(path),
@@ -585,22 +593,22 @@ export class Replicator {
     this.problems.add({ path, op, reason: reasonOf(error) }, this.#options.clock.nowMs());
   }
 
-  #markDirty(path: string): void {
+  #markDirty(path: string, ticket?: Ticket): void {
     if (this.#dirty.isFull) {
       // Beyond the bound only one thing is remembered: look at everything (FEATURES Q7).
       this.#dirty.clear();
       this.#scanEverything();
     }
-    this.#dirty.add(path, this.#options.clock.nowMs());
+    this.#dirty.add(path, this.#options.clock.nowMs(), ticket);
     this.#wake();
   }
 
-  #lookBelow(path: string): void {
+  #lookBelow(path: string, ticket?: Ticket): void {
     if (path === "") {
       this.rescans++;
-      this.#mirrorScans.add("");
+      this.#mirrorScans.add("", { ticket });
     } else {
-      this.#liveScans.add(path);
+      this.#liveScans.add(path, { ticket });
     }
     this.#wake();
   }
@@ -612,7 +620,7 @@ export class Replicator {
   }
 
   /** Sends one large file; whatever happens is dealt with here. */
-  async #sendLarge(path: string, priority: Priority): Promise<void> {
+  async #sendLarge(path: string, priority: Priority, ticket: Ticket): Promise<void> {
     const { tree, index } = this.#options;
     const course = this.#course;
     const context = this.#detectContext();
@@ -640,11 +648,15 @@ export class Replicator {
         held?.trusted ? index.getSignature(path) : undefined,
       );
       if (course !== this.#course) return;
-      if (result.state === "gone") return this.#markDirty(path);
-      if (!index.has(parentPath(path)) && parentPath(path) !== "") return this.#lookBelow(parentPath(path));
+      if (result.state === "gone") return this.#markDirty(path, ticket);
+      if (!index.has(parentPath(path)) && parentPath(path) !== "") {
+        return this.#lookBelow(parentPath(path), ticket);
+      }
       this.#noteSent(path, result, priority);
     } catch (error) {
-      this.#takeTransferError(path, course, error);
+      if (course === this.#course || !(error instanceof TransientError)) {
+        this.#takeTransferError(path, ticket, error);
+      }
     }
   }
 
@@ -673,16 +685,12 @@ export class Replicator {
     this.problems.clear(path);
   }
 
-  #takeTransferError(path: string, course: number, error: unknown): void {
-    if (error instanceof TransientError) {
-      if (course === this.#course) this.#markDirty(path);
-    } else if (errorCode(error) === "ENOENT" || errorCode(error) === "ENOTDIR") {
-      this.#markDirty(path);
-    } else if (errorCode(error)) {
-      this.#addProblem(path, "read", error);
-    } else {
-      this.#broken.reject(error);
-    }
+  #takeTransferError(path: string, ticket: Ticket, error: unknown): void {
+    const isWorthTrying = error instanceof TransientError ||
+      ["ENOENT", "ENOTDIR", "ELOOP"].includes(errorCode(error));
+    if (isWorthTrying) this.#markDirty(path, ticket);
+    else if (errorCode(error)) this.#addProblem(path, "read", error);
+    else this.#broken.reject(error);
   }
 
   // ——— Time ———

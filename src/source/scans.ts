@@ -5,25 +5,39 @@
 import { isWithin, parentPath } from "../base/path.ts";
 import { limits } from "../base/limits.ts";
 import type { Priority } from "./lane.ts";
-import type { Tickets } from "./tickets.ts";
+import type { Ticket, Tickets } from "./tickets.ts";
 
 /** What a scan does with a directory; see `Detector`. */
 export interface ScanVisitor {
-  look(paths: string[], priority: Priority): Promise<void>;
-  lookInside(directory: string, priority: Priority, absent: (path: string) => void): Promise<string[]>;
+  look(paths: string[], priority: Priority, ticket: Ticket): Promise<void>;
+  lookInside(
+    directory: string,
+    priority: Priority,
+    ticket: Ticket,
+    absent: (path: string) => void,
+  ): Promise<string[]>;
 }
 
 /** One scan. */
 interface Scan {
   path: string;
-  priority: Priority;
-  hold: Disposable;
+  /** The oldest of those that it was asked for with. */
+  ticket: Ticket;
+  holds: Disposable[];
   /** Directories still to be looked at; the next is the last. */
   pending: string[];
   absent: string[];
   /** Directories looked at. */
   done: number;
   onDone: (() => void)[];
+}
+
+/** How a scan is asked for. */
+export interface ScanRequest {
+  /** Ticket of the work that it arose from. @default a new one */
+  ticket?: Ticket;
+  /** Called when everything was looked at. */
+  onDone?: () => void;
 }
 
 /** Scans of one priority, one after the other. */
@@ -52,15 +66,15 @@ export class Scans {
   }
 
   /** Asks for a scan. One that waits for the same directory, or for one above, covers it. */
-  add(path: string, onDone?: () => void): void {
-    const covering = this.#covering(path);
-    if (covering) {
-      if (onDone) covering.onDone.push(onDone);
-      return;
+  add(path: string, { ticket = this.#tickets.take(), onDone }: ScanRequest = {}): void {
+    let scan = this.#covering(path);
+    if (!scan) {
+      scan = { path, ticket, holds: [], pending: [path], absent: [], done: 0, onDone: [] };
+      this.#waiting.set(path, scan);
     }
-    const hold = this.#tickets.hold(this.#tickets.take());
-    const scan = { path, priority: this.#priority, hold, pending: [path], absent: [], done: 0 };
-    this.#waiting.set(path, { ...scan, onDone: onDone ? [onDone] : [] });
+    scan.ticket = Math.min(scan.ticket, ticket);
+    scan.holds.push(this.#tickets.hold(ticket));
+    if (onDone) scan.onDone.push(onDone);
   }
 
   /** Takes one step: looks at one directory, or at a part of what seemed absent. */
@@ -70,23 +84,22 @@ export class Scans {
     if (!scan) return;
     const directory = scan.pending.pop();
     if (directory !== undefined) {
-      if (scan.done === 0 && directory !== "") await this.#visitor.look([directory], scan.priority);
-      const below = await this.#visitor.lookInside(
-        directory,
-        scan.priority,
-        (path) => scan.absent.push(path),
-      );
+      if (scan.done === 0 && directory !== "") {
+        await this.#visitor.look([directory], this.#priority, scan.ticket);
+      }
+      const absent = (path: string) => void scan.absent.push(path);
+      const below = await this.#visitor.lookInside(directory, this.#priority, scan.ticket, absent);
       for (const path of below.reverse()) scan.pending.push(path);
       scan.done++;
       this.#directoriesDone++;
       if (scan.absent.length < limits.dirtyPathsMax) return;
     }
     if (scan.absent.length > 0) {
-      await this.#visitor.look(scan.absent.splice(0, limits.detectBatchPaths), scan.priority);
+      await this.#visitor.look(scan.absent.splice(0, limits.detectBatchPaths), this.#priority, scan.ticket);
       return;
     }
     this.#current = undefined;
-    scan.hold[Symbol.dispose]();
+    release(scan);
     for (const tell of scan.onDone) tell();
   }
 
@@ -95,7 +108,7 @@ export class Scans {
     const scans = [...this.#waiting.values(), ...(this.#current ? [this.#current] : [])];
     this.#waiting.clear();
     this.#current = undefined;
-    for (const scan of scans) scan.hold[Symbol.dispose]();
+    for (const scan of scans) release(scan);
   }
 
   #begin(): Scan | undefined {
@@ -110,7 +123,8 @@ export class Scans {
   #absorb(scan: Scan): void {
     for (const other of this.#waiting.values()) {
       scan.onDone.push(...other.onDone);
-      other.hold[Symbol.dispose]();
+      scan.holds.push(...other.holds);
+      scan.ticket = Math.min(scan.ticket, other.ticket);
     }
     this.#waiting.clear();
   }
@@ -122,4 +136,8 @@ export class Scans {
       if (above === "") return undefined;
     }
   }
+}
+
+function release({ holds }: Scan): void {
+  for (const hold of holds) hold[Symbol.dispose]();
 }

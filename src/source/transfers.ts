@@ -4,21 +4,23 @@
  */
 import { limits } from "../base/limits.ts";
 import type { Priority } from "./lane.ts";
-import type { Tickets } from "./tickets.ts";
+import type { Ticket, Tickets } from "./tickets.ts";
 
 interface Wanted {
   path: string;
   priority: Priority;
-  hold: Disposable;
+  /** The oldest of those that it was asked for with. */
+  ticket: Ticket;
+  holds: Disposable[];
 }
 
 /** How files are sent, and what comes after. */
 export interface TransfersOptions {
   tickets: Tickets;
   /** Sends one file; never throws. */
-  send: (path: string, priority: Priority) => Promise<void>;
+  send: (path: string, priority: Priority, ticket: Ticket) => Promise<void>;
   /** The path became dirty while it was under way. */
-  onDirtyAgain: (path: string) => void;
+  onDirtyAgain: (path: string, ticket: Ticket) => void;
   onIdle: () => void;
 }
 
@@ -26,7 +28,8 @@ export interface TransfersOptions {
 export class Transfers {
   readonly #options: TransfersOptions;
   readonly #waiting: Record<Priority, Map<string, Wanted>> = { live: new Map(), mirror: new Map() };
-  readonly #running = new Map<string, { again: boolean }>();
+  /** With the oldest ticket of those that asked meanwhile. */
+  readonly #running = new Map<string, { again: Ticket | undefined }>();
 
   constructor(options: TransfersOptions) {
     this.#options = options;
@@ -47,25 +50,27 @@ export class Transfers {
   }
 
   /** Asks for a file to be sent. One that is on its way is looked at again afterwards. */
-  add(path: string, priority: Priority): void {
+  add(path: string, priority: Priority, ticket: Ticket): void {
     const running = this.#running.get(path);
     if (running) {
-      running.again = true;
+      running.again = Math.min(running.again ?? ticket, ticket);
       return;
     }
-    if (this.#waiting.live.has(path) || (priority === "mirror" && this.#waiting.mirror.has(path))) return;
+    const { live, mirror } = this.#waiting;
+    const wanted = live.get(path) ?? mirror.get(path) ?? { path, priority, ticket, holds: [] };
+    wanted.ticket = Math.min(wanted.ticket, ticket);
+    wanted.holds.push(this.#options.tickets.hold(ticket));
     // A live change of a file that the mirror would send later: it goes now.
-    const earlier = this.#waiting.mirror.get(path);
-    this.#waiting.mirror.delete(path);
-    const hold = earlier?.hold ?? this.#options.tickets.hold(this.#options.tickets.take());
-    this.#waiting[priority].set(path, { path, priority, hold });
+    if (priority === "live") wanted.priority = "live";
+    mirror.delete(path);
+    this.#waiting[wanted.priority].set(path, wanted);
     this.#start();
   }
 
   /** Forgets what waits; what is on its way ends by itself. */
   clear(): void {
     for (const waiting of Object.values(this.#waiting)) {
-      for (const { hold } of waiting.values()) hold[Symbol.dispose]();
+      for (const wanted of waiting.values()) release(wanted);
       waiting.clear();
     }
   }
@@ -79,16 +84,21 @@ export class Transfers {
     }
   }
 
-  async #run({ path, priority, hold }: Wanted): Promise<void> {
-    const running = { again: false };
+  async #run(wanted: Wanted): Promise<void> {
+    const { path, priority, ticket } = wanted;
+    const running: { again: Ticket | undefined } = { again: undefined };
     this.#running.set(path, running);
-    await this.#options.send(path, priority);
+    await this.#options.send(path, priority, ticket);
     this.#running.delete(path);
-    if (running.again) this.#options.onDirtyAgain(path);
-    hold[Symbol.dispose]();
+    if (running.again !== undefined) this.#options.onDirtyAgain(path, running.again);
+    release(wanted);
     this.#start();
     this.#options.onIdle();
   }
+}
+
+function release({ holds }: Wanted): void {
+  for (const hold of holds) hold[Symbol.dispose]();
 }
 
 function first(waiting: Map<string, Wanted>): Wanted | undefined {
