@@ -145,6 +145,8 @@ export const limits = {
   groupBytes: 4 * MiB,
   /** Staged files synced one by one; for more of them the whole file system is synced. */
   syncOneByOneMax: 8,
+  /** Bytes kept free on the target's disk, so that the catalog can say what became live. Below it nothing is staged. */
+  freeBytesMin: MiB,
   /** Pause before a full disk is tried again. */
   blockedRetryMs: 1_000,
   /** Touched paths kept for a source that has not yet saved its index; beyond it the source compares everything. */

@@ -57,15 +57,20 @@ export interface AppliedGroup {
  * Applies as many ops from the front of `ops` as one group may hold, and makes them durable. `ops` follow the
  * replica's durable sequence without a gap.
  *
+ * @param opsMax Ops that the group may hold at most.
  * @throws {SystemError} Trouble of the machine. The replica must be recovered before anything else is applied.
  */
-export function applyGroup(replica: Replica, ops: readonly SequencedOp[]): AppliedGroup {
+export function applyGroup(
+  replica: Replica,
+  ops: readonly SequencedOp[],
+  opsMax: number = limits.groupOps,
+): AppliedGroup {
   assert(
     ops.length > 0 && ops[0].sequence === replica.durableSequence + 1,
     "a group follows what is durable",
   );
   using group = new Group(replica);
-  group.stage(ops);
+  group.stage(ops.length > opsMax ? ops.slice(0, opsMax) : ops);
   group.syncContents();
   group.announce();
   group.install();
@@ -118,6 +123,7 @@ class Group implements Disposable {
       size += ops[count].size;
     }
     this.#ops = ops.slice(0, count);
+    if (this.#ops.some(({ op }) => "data" in op || op.kind === "open")) checkSpace(live);
   }
 
   /** Contents before names: a renamed file may outlive its bytes otherwise. */
@@ -244,6 +250,17 @@ function identityAt(tree: Tree, path: string): string {
     if (isOpTrouble(error)) return "";
     throw error;
   }
+}
+
+/** Once files are live the catalog must still find room to say so. */
+function checkSpace(live: Tree): void {
+  const { freeBytes } = live.space();
+  if (freeBytes >= limits.freeBytesMin) return;
+  const root = quote(live.rootPath);
+  throw new SystemError(
+    "ENOSPC",
+    `Cannot write to replica ${root}: only ${freeBytes} bytes of its disk are free (ENOSPC)`,
+  );
 }
 
 /** A removed root fails every op, though no op is to blame. */

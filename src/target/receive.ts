@@ -48,6 +48,8 @@ export class Receiver {
   /** Answers begun or waiting, served in turn. */
   readonly #answers: Answer[] = [];
   #ackedSequence = 0;
+  /** Ops of the next group: fewer after trouble of the machine. */
+  #groupOpsMax: number = limits.groupOps;
   #blockedReason = "";
   #saidHello = false;
   /** Whether the sender goes on with the stream of the replica. */
@@ -106,15 +108,18 @@ export class Receiver {
 
   /** Applies what is gathered, makes it durable and acks it, unless the machine's trouble goes on. */
   flush(): void {
-    try {
-      this.#replica.recoverIfNeeded();
-      while (this.#gathered.length > 0) this.#applyOneGroup();
-    } catch (error) {
-      if (!isMachineTrouble(error)) throw error;
-      this.#replica.noteTrouble();
-      return this.#block(reasonOf(error));
+    for (;;) {
+      try {
+        this.#replica.recoverIfNeeded();
+        while (this.#gathered.length > 0) this.#applyOneGroup();
+        return this.#block("");
+      } catch (error) {
+        if (!isMachineTrouble(error)) throw error;
+        this.#replica.noteTrouble();
+        // What is left of a full disk may hold a smaller group.
+        if (!this.#shrinkGroup()) return this.#block(reasonOf(error));
+      }
     }
-    this.#block("");
   }
 
   /**
@@ -243,9 +248,17 @@ export class Receiver {
       const failures = this.#replica.catalog.failures(this.#ackedSequence);
       return this.#ack(this.#replica.durableSequence, failures);
     }
-    const { count, sequence, failures } = applyGroup(this.#replica, this.#gathered);
+    const { count, sequence, failures } = applyGroup(this.#replica, this.#gathered, this.#groupOpsMax);
     this.#drop(count);
+    this.#groupOpsMax = Math.min(limits.groupOps, this.#groupOpsMax * 2);
     this.#ack(sequence, failures);
+  }
+
+  /** Makes the next group smaller, if it can be. */
+  #shrinkGroup(): boolean {
+    const before = Math.min(this.#groupOpsMax, this.#gathered.length);
+    this.#groupOpsMax = Math.max(1, Math.floor(before / 4));
+    return before > 1;
   }
 
   #drop(count: number): void {

@@ -112,6 +112,7 @@ export class Replica {
   /** Recovers as after a crash, if something was cut short. @throws {SystemError} If the trouble goes on. */
   recoverIfNeeded(): void {
     if (!this.#mustRecover) return;
+    this.staging.cleanUnnamed();
     this.#catalog.close();
     this.#catalog = Catalog.open(this.#catalogPath);
     this.#recover();

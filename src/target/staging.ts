@@ -36,15 +36,14 @@ export class Staging {
     attempt(() => this.tree.unlink(name));
   }
 
-  /** Removes every name that is not in `kept`; gives how many. */
-  clean(kept: ReadonlySet<string>): number {
-    let removed = 0;
-    for (const { name } of this.tree.list("")) {
-      if (kept.has(name)) continue;
-      this.remove(name);
-      removed++;
-    }
-    return removed;
+  /** Removes every name that is not in `kept`. */
+  clean(kept: ReadonlySet<string>): void {
+    for (const { name } of this.tree.list("")) if (!kept.has(name)) this.remove(name);
+  }
+
+  /** Removes what the catalog never names: whole files and links. For a full disk, on which it cannot be asked. */
+  cleanUnnamed(): void {
+    for (const { name } of this.tree.list("")) if (/^[fl]/.test(name)) this.remove(name);
   }
 
   #withNewName<T>(kind: StagedKind, make: (name: string) => T): { name: string; file: T } {

@@ -108,6 +108,28 @@ Deno.test("random ops: a replay from any durable point over the whole group behi
   );
 });
 
+Deno.test("random ops: crashes at random calls, each with groups of another size, end in the model's tree", async () => {
+  const crash = fc.record({
+    at: fc.integer({ min: 1, max: 80 }),
+    phase: fc.constantFrom("before", "after"),
+    cut: fc.integer({ min: 1, max: 30 }),
+  });
+  await fc.assert(
+    fc.asyncProperty(fc.integer(), fc.array(crash, { minLength: 1, maxLength: 8 }), async (seed, crashes) => {
+      const script = scriptOf(seed, 25);
+      await using directory = await tempDirectory();
+      for (const { at, phase, cut } of crashes) {
+        crashDuring(directory.path, script.ops, new CrashPoint(at, phase), cut);
+      }
+      using harness = new Harness({ directory: directory.path });
+      replay(harness, script.ops, 1000);
+      assertEquals(treeLines(directory.path).map(untimed), script.expected.map(untimed));
+      assertEquals(harness.staged(), []);
+    }),
+    { numRuns: 150 },
+  );
+});
+
 /** Applies ops up to the last sync before a group is recorded, then crashes. */
 function crashBeforeRecord(directory: string, ops: Op[]): void {
   let syncs = 0;
@@ -235,11 +257,11 @@ for (const phase of ["before", "after"] as const) {
 }
 
 /** Opens and replays until the crash; gives whether there was one. */
-function crashDuring(directory: string, ops: Op[], point: CrashPoint): boolean {
+function crashDuring(directory: string, ops: Op[], point: CrashPoint, cut = 100_000): boolean {
   let harness: Harness | undefined;
   try {
     harness = new Harness({ directory, fileSystem: faultyFileSystem(systemFileSystem(), point) });
-    replay(harness, ops, 100_000);
+    replay(harness, ops, cut);
     harness.receiver.closeSession();
     harness.replica.close();
     return false;
