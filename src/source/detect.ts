@@ -13,7 +13,7 @@
  * window: so a mirror and live detection can work on the same index side by side.
  * @module
  */
-import { errorCode, reasonOf } from "../base/errors.ts";
+import { errorCode } from "../base/errors.ts";
 import { baseName, isWithin, joinPath, parentPath } from "../base/path.ts";
 import { limits } from "../base/limits.ts";
 import type { Held } from "../ops/held.ts";

@@ -85,6 +85,6 @@ export class DirtyQueue {
   }
 
   get #oldest(): DirtyPath | undefined {
-    for (const dirty of this.#paths.values()) return dirty;
+    return this.#paths.values().next().value;
   }
 }

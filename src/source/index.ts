@@ -16,6 +16,7 @@
 import { assert } from "../base/errors.ts";
 import { limits } from "../base/limits.ts";
 import { isWithin, pathFromBytes, pathToBytes } from "../base/path.ts";
+import type { Held, Signature } from "../ops/held.ts";
 import {
   codesByKind,
   DIRECTORY_CODE,
@@ -24,39 +25,13 @@ import {
   kindsByCode,
   type PersistentIndex,
   ROOT_ID,
-  type Signature,
 } from "../store/index_row.ts";
-import type { Kind } from "../sys/file_system.ts";
 import { type ChangingIndex, type Image, IndexChanges } from "./index_changes.ts";
 import { IndexSignatures } from "./index_signatures.ts";
 import { nameFromBytes, PathFinder } from "./index_paths.ts";
 import { NodeTable } from "./index_table.ts";
 
-export type { Signature } from "../store/index_row.ts";
-
 const NO_BYTES = new Uint8Array(0);
-
-/** What the target holds at a path. */
-export interface Held {
-  kind: Kind;
-  /** Permission bits with suid, sgid and sticky: `0o7777`. */
-  mode: number;
-  uid: number;
-  gid: number;
-  /** Bytes. */
-  size: number;
-  /** Nanoseconds since 1970. */
-  mtimeNs: bigint;
-  /** Target of a symbolic link, else `""`. */
-  linkTarget: string;
-  /** Change time of the source's entry when it was sent, nanoseconds; with `dev` and `ino` 0 if unknown. */
-  ctimeNs: bigint;
-  /** Identity of the source's entry when it was sent. */
-  dev: number;
-  ino: bigint;
-  /** If false, contents must be compared before they are believed. */
-  trusted: boolean;
-}
 
 /** Bounds of an index that a test may want smaller. */
 export interface IndexOptions {

@@ -29,7 +29,8 @@
  * stays, but says that contents must be compared. So bad news ("the target lost this file") never waits.
  * @module
  */
-import type { IndexChange, IndexRow, Signature } from "../store/index_row.ts";
+import type { Signature } from "../ops/held.ts";
+import type { IndexChange, IndexRow } from "../store/index_row.ts";
 import { IdSet } from "./id_set.ts";
 
 /** State of an entry as a row: `row` undefined if it does not exist, `signature` as in {@linkcode IndexChange}. */

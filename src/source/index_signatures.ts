@@ -3,7 +3,7 @@
  * @module
  */
 import { limits } from "../base/limits.ts";
-import type { Signature } from "../store/index_row.ts";
+import type { Signature } from "../ops/held.ts";
 
 /** Signatures by id of the entry. Beyond the bound saved ones leave memory and are read back when asked for. */
 export class IndexSignatures {

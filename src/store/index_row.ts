@@ -17,6 +17,7 @@
 import { ByteReader, ByteWriter } from "../base/bytes.ts";
 import { CorruptionError } from "../base/errors.ts";
 import { limits } from "../base/limits.ts";
+import type { Signature } from "../ops/held.ts";
 import type { Kind } from "../sys/file_system.ts";
 
 /** Id of the root's row, whether or not the row exists. */
@@ -50,16 +51,6 @@ export const DIRECTORY_CODE = codesByKind.directory;
 
 const TRUSTED = 1;
 const HAS_SIGNATURE = 2;
-
-/** Block hashes of a file. */
-export interface Signature {
-  /** Bytes of a block; the last one may be shorter. */
-  blockSize: number;
-  /** Bytes of the file that was hashed. */
-  fileSize: number;
-  /** 16 bytes a block, in order. */
-  hashes: Uint8Array;
-}
 
 /** One entry of the index with its place in the tree. */
 export interface IndexRow {

@@ -16,13 +16,13 @@
 import { DatabaseSync, type StatementSync } from "node:sqlite";
 import { CommandError, CorruptionError, reasonOf, TransientError } from "../base/errors.ts";
 import { quote } from "../base/path.ts";
+import type { Signature } from "../ops/held.ts";
 import {
   decodeIndexRow,
   encodeIndexRow,
   type IndexChange,
   type IndexRow,
   type PersistentIndex,
-  type Signature,
 } from "./index_row.ts";
 
 /** Number of the schema; another one is refused. */

@@ -4,7 +4,8 @@
  */
 import fc from "fast-check";
 import { isWithin, joinPath, movePath, parentPath } from "../../src/base/path.ts";
-import type { Held, Index, Signature } from "../../src/source/index.ts";
+import type { Held, Signature } from "../../src/ops/held.ts";
+import type { Index } from "../../src/source/index.ts";
 
 /** What the model holds at a path. */
 export interface ModelEntry {

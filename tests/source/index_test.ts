@@ -1,6 +1,7 @@
 import { assert, assertEquals, assertThrows } from "@std/assert";
 import fc from "fast-check";
-import { type Held, Index } from "../../src/source/index.ts";
+import type { Held } from "../../src/ops/held.ts";
+import { Index } from "../../src/source/index.ts";
 import {
   type Change,
   change,
