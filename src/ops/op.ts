@@ -10,6 +10,7 @@
  * attributes  u16 presence bits, then each present field in order of its bit:
  *             1 mode u16 · 2 uid u32 · 4 gid u32 · 8 mtime i64 ns        (16… are free)
  * data        u32 size, bytes
+ * flag        u8, 0 or 1
  * optional    tag u8, u32 size, bytes; a reader skips tags that it does not know (tags below 128) or
  *             ends the session (128 and above)
  * ```
@@ -19,7 +20,7 @@
  */
 import { ByteReader, ByteWriter } from "../base/bytes.ts";
 import { ProtocolError } from "../base/errors.ts";
-import { checkRelativePath, pathFromBytes, pathToBytes } from "../base/path.ts";
+import { checkRelativePath, pathFromBytes, pathToBytes, quote } from "../base/path.ts";
 import type { AttributeChange } from "../sys/file_system.ts";
 
 /** What a transfer starts from, and how it becomes the live file. */
@@ -41,7 +42,7 @@ export type Op =
   | { kind: "block"; transfer: number; offset: number; data: Uint8Array }
   /** Ends a transfer: cuts or extends to `size`, sets attributes, makes it live. */
   | { kind: "close"; transfer: number; path: string; size: number; attributes: AttributeChange }
-  /** Throws an open transfer away. */
+  /** Throws an open transfer away, or with {@linkcode ALL_TRANSFERS} every one: their source is gone. */
   | { kind: "abandon"; transfer: number }
   | { kind: "mkdir"; path: string; attributes: AttributeChange }
   | { kind: "symlink"; path: string; target: string; attributes: AttributeChange }
@@ -55,6 +56,9 @@ export type Op =
 
 /** Name of a kind of op. */
 export type OpKind = Op["kind"];
+
+/** In `abandon`: every open transfer. No transfer has this number. */
+export const ALL_TRANSFERS = 0;
 
 /** Bytes before an op's body. */
 export const OP_HEADER_SIZE = 6;
@@ -106,7 +110,7 @@ export function encodeOp(op: Op, writer: ByteWriter): void {
  */
 export function decodeOp(reader: ByteReader): Op {
   const code = reader.u8();
-  reader.u8();
+  if (reader.u8() !== 0) throw new ProtocolError(`Cannot decode op: the byte after its kind is not zero`);
   const body = new ByteReader(reader.raw(reader.u32()));
   const kind = kindNames.get(code);
   if (kind === undefined) throw new ProtocolError(`Cannot decode op: kind ${code} is unknown`);
@@ -148,7 +152,7 @@ function encodeFields(op: Op, writer: ByteWriter): void {
       encodeAttributes(op.attributes, writer);
       break;
     case "rename":
-      writer.u8(op.exchange ? 1 : 0);
+      writer.flag(op.exchange);
       encodePath(op.path, writer);
       encodePath(op.to, writer);
       break;
@@ -189,11 +193,11 @@ function decodeFields(kind: OpKind, reader: ByteReader): Op {
     }
     case "symlink": {
       const path = decodeEntryPath(reader);
-      const target = pathFromBytes(reader.bytes16());
+      const target = decodeLinkTarget(reader);
       return { kind, path, target, attributes: decodeAttributes(reader) };
     }
     case "rename": {
-      const exchange = reader.u8() !== 0;
+      const exchange = reader.flag();
       return { kind, exchange, path: decodeEntryPath(reader), to: decodeEntryPath(reader) };
     }
     case "unlink":
@@ -216,6 +220,15 @@ export function decodePath(reader: ByteReader): string {
   const path = pathFromBytes(reader.bytes16());
   checkRelativePath(path);
   return path;
+}
+
+/** Target of a symbolic link: anything that the system would take, it is never followed. */
+function decodeLinkTarget(reader: ByteReader): string {
+  const target = pathFromBytes(reader.bytes16());
+  if (target === "" || target.includes("\0")) {
+    throw new ProtocolError(`Cannot decode op: ${quote(target)} is no target of a symbolic link`);
+  }
+  return target;
 }
 
 function decodeEntryPath(reader: ByteReader): string {

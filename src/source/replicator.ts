@@ -26,6 +26,7 @@ import { isWithin, parentPath, quote } from "../base/path.ts";
 import type { LaneState, LaneStatus } from "../control/api.ts";
 import type { Hint } from "../intercept/interceptor.ts";
 import { planEntry, type PlanPolicy } from "../mirror/plan.ts";
+import { ALL_TRANSFERS } from "../ops/op.ts";
 import { transferFile } from "../mirror/transfer.ts";
 import type { FileSystemAbilities, Tree } from "../sys/file_system.ts";
 import { comparePlaces, type Place, placeOf } from "../sys/place.ts";
@@ -320,7 +321,7 @@ export class Replicator {
     this.#suspects = touched;
     this.#ready = true;
     // Transfers that our predecessor left open: nobody will end them.
-    this.lane.push({ kind: "abandon", transfer: 0 }, "live");
+    this.lane.push({ kind: "abandon", transfer: ALL_TRANSFERS }, "live");
     this.#scanEverything();
   }
 

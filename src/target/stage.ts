@@ -5,7 +5,7 @@
  */
 import { SystemError } from "../base/errors.ts";
 import { isWithin, quote } from "../base/path.ts";
-import { type Op, opPaths } from "../ops/op.ts";
+import { ALL_TRANSFERS, type Op, opPaths } from "../ops/op.ts";
 import { TARGET_STATE_NAME } from "../store/state_directory.ts";
 import type { AttributeChange, FileSystemAbilities, OpenFile, Stat, Tree } from "../sys/file_system.ts";
 import { appendExtent, beginJournal, closeJournal } from "./patch.ts";
@@ -72,7 +72,9 @@ export class Stager {
       case "close":
         return { sequence, op, staged: this.#close(op) };
       case "abandon":
-        this.#abandon(op.transfer);
+        for (const id of op.transfer === ALL_TRANSFERS ? this.#context.transfers.ids() : [op.transfer]) {
+          this.#abandon(id);
+        }
         return undefined;
       default:
         return { sequence, op };

@@ -44,6 +44,11 @@ export class Transfers {
     return this.#byId.get(id);
   }
 
+  /** Ids of all. */
+  ids(): number[] {
+    return [...this.#byId.keys()];
+  }
+
   /** Adds a transfer; the one of the same id must have been removed. */
   add(transfer: Transfer): void {
     this.#byId.set(transfer.id, transfer);
