@@ -6,8 +6,7 @@
  *
  * ```text
  * .build/lock                  held exclusively while one process builds
- * .build/understudy            the executable
- * .build/understudy.digest     of the sources that it was built from
+ * .build/DIGEST/understudy     the executable, built from sources of that digest
  * .build/cache/                where it unpacks itself
  * ```
  * @module
@@ -26,8 +25,9 @@ import {
 export const projectRoot: string = new URL("../..", import.meta.url).pathname.replace(/\/$/, "");
 
 const buildDirectory = `${projectRoot}/.build`;
-const builtFile = `${buildDirectory}/understudy`;
-const digestFile = `${builtFile}.digest`;
+
+/** So many executables are kept: a test run that began before a source changed goes on with its own. */
+const EXECUTABLES_KEPT_MAX = 5;
 
 /** Everything that the executable is made of. */
 const sources = ["main.ts", "deno.json", "deno.lock", "src", "scripts"];
@@ -104,24 +104,41 @@ export async function startTarget(
   }
 }
 
-/** Builds unless the file there is made of just these sources. One process builds, the others wait for it. */
+/** Builds unless there is one made of just these sources. One process builds, the others wait for it. */
 async function buildOnce(): Promise<string> {
   await Deno.mkdir(buildDirectory, { recursive: true });
   using lock = await Deno.open(`${buildDirectory}/lock`, { create: true, write: true });
   await lock.lock(true);
   const digest = await digestOf(sources.map((path) => `${projectRoot}/${path}`));
-  if (await readIfThere(digestFile) === digest && await isFile(builtFile)) return builtFile;
-  const script = `${projectRoot}/scripts/compile.sh`;
-  const env = { DENO: Deno.execPath() };
-  await runProcess("bash", [script, "--output", builtFile], { env, expectCode: 0, timeoutMs: 300_000 });
-  await Deno.writeTextFile(digestFile, digest);
-  return builtFile;
+  const directory = `${buildDirectory}/${digest}`;
+  const file = `${directory}/understudy`;
+  if (!await isFile(file)) {
+    const script = `${projectRoot}/scripts/compile.sh`;
+    const env = { DENO: Deno.execPath() };
+    await runProcess("bash", [script, "--output", file], { env, expectCode: 0, timeoutMs: 300_000 });
+  }
+  await Deno.utime(directory, new Date(), new Date());
+  await removeOldExecutables();
+  return file;
 }
 
+/** Removes all but those used last. */
+async function removeOldExecutables(): Promise<void> {
+  const found: { path: string; usedAt: number }[] = [];
+  for await (const entry of Deno.readDir(buildDirectory)) {
+    if (!/^[0-9a-f]{16}$/.test(entry.name)) continue;
+    const path = `${buildDirectory}/${entry.name}`;
+    found.push({ path, usedAt: (await Deno.stat(path)).mtime!.getTime() });
+  }
+  found.sort((a, b) => b.usedAt - a.usedAt);
+  for (const { path } of found.slice(EXECUTABLES_KEPT_MAX)) await Deno.remove(path, { recursive: true });
+}
+
+/** Sixteen hexadecimal digits that change when any of the files does. */
 async function digestOf(paths: string[]): Promise<string> {
   const hash = createHash("sha256");
   for (const path of paths) await addToDigest(path);
-  return hash.digest("hex");
+  return hash.digest("hex").slice(0, 16);
 
   async function addToDigest(path: string): Promise<void> {
     const stat = await Deno.stat(path).catch(() => undefined);
@@ -131,15 +148,6 @@ async function digestOf(paths: string[]): Promise<string> {
     } else if (stat) {
       hash.update(`${path}\0${stat.size}\0`).update(await Deno.readFile(path));
     }
-  }
-}
-
-async function readIfThere(path: string): Promise<string | undefined> {
-  try {
-    return await Deno.readTextFile(path);
-  } catch (error) {
-    if (error instanceof Deno.errors.NotFound) return undefined;
-    throw error;
   }
 }
 
