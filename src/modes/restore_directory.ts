@@ -8,7 +8,9 @@ import { CommandError, errorCode } from "../base/errors.ts";
 import { quote } from "../base/path.ts";
 import { AGENT } from "../base/version.ts";
 import { acquireLock, type Lock } from "../store/lock_file.ts";
+import { systemFileSystem } from "../sys/system.ts";
 import { ApplyClient } from "../target/apply_client.ts";
+import { openOnlooker } from "../target/onlooker.ts";
 import { localPlaces } from "../target/places.ts";
 import type { Session } from "../wire/session.ts";
 
@@ -24,10 +26,8 @@ export interface RestoreDirectory extends AsyncDisposable {
  * @throws {CommandError} If something else is there, or it is in use.
  */
 export function openRestoreDirectory(path: string, { dryRun }: { dryRun: boolean }): RestoreDirectory {
-  const wasThere = checkDirectory(path);
-  if (dryRun && !wasThere) {
-    throw new CommandError(`Cannot compare with ${quote(path)}: there is no such directory`);
-  }
+  checkDirectory(path);
+  if (dryRun) return lookOnly(path);
   const places = localPlaces(path);
   // Apart from the state of a replica that may stand there: a restore begins anew each time.
   const stateDirectory = join(places.stateDirectory, "restore");
@@ -52,12 +52,20 @@ export function openRestoreDirectory(path: string, { dryRun }: { dryRun: boolean
   };
 }
 
-/** @returns Whether it is there. */
-function checkDirectory(path: string): boolean {
+/** The directory for a dry run: nothing is made or locked, so it may be missing or in use. */
+function lookOnly(root: string): RestoreDirectory {
+  return {
+    openSession: () => Promise.resolve(openOnlooker({ root, fileSystem: systemFileSystem() })),
+    async [Symbol.asyncDispose]() {},
+  };
+}
+
+/** @throws {CommandError} If something else is there. */
+function checkDirectory(path: string): void {
   try {
-    if (Deno.statSync(path).isDirectory) return true;
+    if (Deno.statSync(path).isDirectory) return;
   } catch (error) {
-    if (errorCode(error) === "ENOENT") return false;
+    if (errorCode(error) === "ENOENT") return;
     throw error;
   }
   throw new CommandError(`Cannot restore into ${quote(path)}: it is not a directory`);

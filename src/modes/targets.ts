@@ -12,8 +12,10 @@ import { quote } from "../base/path.ts";
 import { AGENT } from "../base/version.ts";
 import { acquireLock, type Lock } from "../store/lock_file.ts";
 import { type Peer, PeerStore } from "../store/peers.ts";
+import { systemFileSystem } from "../sys/system.ts";
 import { ApplyClient } from "../target/apply_client.ts";
-import { checkApart, localPlaces } from "../target/places.ts";
+import { openOnlooker } from "../target/onlooker.ts";
+import { checkApart, localPlaces, realPathOf } from "../target/places.ts";
 import type { CipherName } from "../wire/cipher.ts";
 import type { CompressionName } from "../wire/compress.ts";
 import type { SessionPurpose } from "../wire/handshake.ts";
@@ -43,6 +45,8 @@ export interface ReachOptions {
   root: string;
   signal: AbortSignal;
   nowMs: number;
+  /** A local directory is only looked at; nothing is made there. @default {false} */
+  dryRun?: boolean;
 }
 
 /**
@@ -55,7 +59,7 @@ export async function reachTarget(target: TargetName, options: ReachOptions): Pr
   switch (target.kind) {
     case "directory":
       checkApart(options.root, target.path);
-      return reachDirectory(target.path);
+      return options.dryRun ? lookAtDirectory(target.path) : reachDirectory(target.path);
     case "server":
       return reachServer(findPeer(target, options), options);
     case "token":
@@ -87,6 +91,16 @@ export function reachDirectory(path: string): ReachableTarget {
       await client?.close();
       lock?.[Symbol.dispose]();
     },
+  };
+}
+
+/** Opens a local directory for looking only: no state is made, and it may be in use. */
+function lookAtDirectory(path: string): ReachableTarget {
+  const root = realPathOf(path);
+  return {
+    label: path,
+    connect: () => Promise.resolve(openOnlooker({ root, fileSystem: systemFileSystem() })),
+    async [Symbol.asyncDispose]() {},
   };
 }
 
