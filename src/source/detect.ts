@@ -403,11 +403,12 @@ export function heldFrom(stat: Readonly<Stat>, linkTarget: string): Held {
 
 /**
  * Whether an entry can be what the index holds under another name. A number of a deleted file is soon given to a new
- * one: a small file must look the same, a large one is worth the rename even if it changed since.
+ * one, and a file that was being written when it was last looked at must not appear half under its final name
+ * (DESIGN §3.6): so a file must look the same.
  */
 function looksMoved(stat: Stat, held: Held): boolean {
   if (stat.kind !== held.kind) return false;
-  if (stat.kind === "directory" || stat.size >= limits.signatureFileSizeMin) return true;
+  if (stat.kind === "directory") return true;
   return stat.size === held.size && stat.mtimeNs === held.mtimeNs;
 }
 
