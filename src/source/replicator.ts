@@ -120,6 +120,8 @@ export class Replicator {
   #failures = 0;
   #stopped = false;
   #wakers: (() => void)[] = [];
+  /** Tells a loop that something happened while it was looking for work. */
+  #wakeCount = 0;
   /** Rejects when something is wrong with ourselves: the replicator stops. */
   readonly #broken = Promise.withResolvers<never>();
 
@@ -444,11 +446,15 @@ export class Replicator {
 
   async #runLoop(step: () => Promise<boolean>): Promise<void> {
     while (!this.#stopped) {
+      const wakesBefore = this.#wakeCount;
       try {
-        if (!await step() && !this.#stopped) await this.#event();
+        // Whoever waits for work to end hears of it, also when there was nothing to send.
+        if (await step()) this.#wake();
+        else if (wakesBefore === this.#wakeCount && !this.#stopped) await this.#event();
       } catch (error) {
         // The session or the stream under it is gone; what was in work is dirty again or covered by a scan.
         if (!(error instanceof TransientError)) throw error;
+        this.#wake();
       }
     }
   }
@@ -747,6 +753,7 @@ export class Replicator {
   }
 
   #wake(): void {
+    this.#wakeCount++;
     const wakers = this.#wakers;
     this.#wakers = [];
     for (const resolve of wakers) resolve();

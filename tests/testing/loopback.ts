@@ -32,7 +32,7 @@ import { Receiver } from "../../src/target/receive.ts";
 import { openReplica, type Replica } from "../../src/target/replica.ts";
 import { decodeMessage, encodeMessage, type Message } from "../../src/wire/message.ts";
 import type { Session, SessionStats } from "../../src/wire/session.ts";
-import { Crash } from "./faulty_file_system.ts";
+import { type CallListener, Crash, CrashPoint, faultyFileSystem } from "./faulty_file_system.ts";
 import { type TempDirectory, tempDirectory } from "./temp.ts";
 
 /** A clock whose time runs `factor` times as fast, so that pauses of seconds last milliseconds. */
@@ -126,8 +126,6 @@ class LoopbackSession implements Session {
 export class LoopbackTarget {
   readonly replicaRoot: string;
   readonly stateDirectory: string;
-  /** The next openings of the replica use it. */
-  fileSystem: FileSystem = systemFileSystem();
   faults: LineFaults = {};
   /** While it is true nobody reaches the target. */
   isDown = false;
@@ -142,6 +140,11 @@ export class LoopbackTarget {
   #session: LoopbackSession | undefined;
   #pumping = false;
   #seen = { streamId: "", sequence: 0 };
+  #listener: CallListener | undefined;
+  readonly #fileSystem = faultyFileSystem(systemFileSystem(), {
+    before: (call) => this.#listener?.before?.(call),
+    after: (call) => this.#listener?.after?.(call),
+  });
 
   constructor(directory: string) {
     this.replicaRoot = `${directory}/live`;
@@ -152,7 +155,7 @@ export class LoopbackTarget {
   connect(): Session {
     if (this.isDown) throw new TransientError("Cannot connect: the test says so");
     this.cut();
-    const replica = this.#open();
+    const replica = this.#openOrCrash();
     const session = new LoopbackSession({
       onSend: () => void this.#pump(),
       onClose: () => this.#endInOrder(session),
@@ -178,10 +181,15 @@ export class LoopbackTarget {
     this.#receiver = undefined;
   }
 
+  /** Lets the target die at its n-th call from now on that changes a file. */
+  crashAt(call: number, phase: "before" | "after"): void {
+    this.#listener = new CrashPoint(call, phase);
+  }
+
   /** The target's process dies: what it has not made durable is forgotten. The next connection opens it again. */
   crash(): void {
     const session = this.#session;
-    this.#session = this.#receiver = undefined;
+    this.#session = this.#receiver = this.#listener = undefined;
     session?.fail(new TransientError("Cannot go on: the target died"));
     this.#replica?.release();
     this.#replica = undefined;
@@ -189,6 +197,7 @@ export class LoopbackTarget {
 
   /** Stops in order. */
   close(): void {
+    this.#listener = undefined;
     this.cut();
     this.#replica?.close();
     this.#replica = undefined;
@@ -204,9 +213,20 @@ export class LoopbackTarget {
     return !this.#session || (this.#session.toTarget.length === 0 && !this.#receiver?.hasWork);
   }
 
-  #open(): Replica {
-    const { replicaRoot, stateDirectory, fileSystem } = this;
-    return this.#replica ??= openReplica({ replicaRoot, stateDirectory, fileSystem, create: true });
+  #openOrCrash(): Replica {
+    const { replicaRoot, stateDirectory } = this;
+    try {
+      return this.#replica ??= openReplica({
+        replicaRoot,
+        stateDirectory,
+        fileSystem: this.#fileSystem,
+        create: true,
+      });
+    } catch (error) {
+      if (!(error instanceof Crash)) throw error;
+      this.crash();
+      throw new TransientError("Cannot connect: the target died", { cause: error });
+    }
   }
 
   /** Moves messages, a turn of the event loop each, and gives the receiver its turns. */

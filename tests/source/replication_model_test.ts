@@ -1,0 +1,136 @@
+/**
+ * Goal: whatever happens to a tree, its source, its target and the line between them, in whatever order, in the end the
+ * replica is the tree: contents, attributes, times of directories, and nothing is left in staging.
+ *
+ * Method: random histories of changes and mishaps against the real parts (tests/testing/loopback.ts); then peace, and a
+ * comparison that uses none of our code. A history that fails is made as short as it can be, and printed.
+ *
+ * `UNDERSTUDY_HISTORIES=5000 UNDERSTUDY_SEED=1 deno test -A tests/source/replication_model_test.ts` runs that many.
+ * @module
+ */
+import { assertEquals } from "@std/assert";
+import { createHash } from "node:crypto";
+import { lstatSync, mkdirSync, readdirSync, readFileSync, readlinkSync, rmSync } from "node:fs";
+import fc from "fast-check";
+import { yieldToEvents } from "../../src/base/clock.ts";
+import type { Hint } from "../../src/intercept/interceptor.ts";
+import { lookBelow, Pair } from "../testing/loopback.ts";
+import { tempDirectory } from "../testing/temp.ts";
+import { type Action, history, isTreeAction, TreeActor } from "./tree_actions.ts";
+
+const HISTORIES = Number(Deno.env.get("UNDERSTUDY_HISTORIES") ?? 300);
+const SEED = Number(Deno.env.get("UNDERSTUDY_SEED") ?? Date.now() % 1_000_000);
+/** A history that takes longer to settle hangs. */
+const SETTLE_MS = 5_000;
+
+/** Lives one history to its end, and compares. */
+class World {
+  readonly #pair: Pair;
+  readonly #actor: TreeActor;
+  #unheard: Hint[] = [];
+
+  constructor(pair: Pair) {
+    this.#pair = pair;
+    this.#actor = new TreeActor(pair.sourceRoot);
+  }
+
+  async live(actions: Action[]): Promise<void> {
+    this.#pair.start();
+    for (const action of actions) await this.#step(action);
+    await this.#settle();
+    this.#compare("");
+  }
+
+  async #step(action: Action): Promise<void> {
+    if (isTreeAction(action)) return void this.#unheard.push(...this.#actor.act(action));
+    const { target } = this.#pair;
+    switch (action.do) {
+      case "hear":
+        return this.#pair.hint(...this.#unheard.splice(0, action.count));
+      case "overflow":
+        this.#unheard = [];
+        return this.#pair.hint(lookBelow(""));
+      case "turn":
+        for (let i = 0; i < action.count; i++) await yieldToEvents();
+        return;
+      case "cut":
+        target.faults = { ...target.faults, cutAfter: action.after, keepsTail: action.keepsTail };
+        return;
+      case "delay":
+        target.faults = { ...target.faults, delayTurns: action.turns };
+        return;
+      case "restart source":
+        await this.#pair.stop({ saves: action.saves });
+        // A new source watches first and then scans: what was not heard is found.
+        this.#unheard = [];
+        return this.#pair.start();
+      case "crash target":
+        return target.crash();
+      case "crash target at call":
+        return target.crashAt(action.call, action.phase);
+      case "settle":
+        await this.#settle();
+        return this.#compare("in between: ");
+    }
+  }
+
+  async #settle(): Promise<void> {
+    this.#pair.hint(...this.#unheard.splice(0));
+    await this.#pair.settle({ timeoutMs: SETTLE_MS });
+  }
+
+  #compare(when: string): void {
+    const { sourceRoot, replicaRoot, target, replicator } = this.#pair;
+    const problems = replicator.problems.list().map(({ path, op, reason }) => `${op} ${path}: ${reason}`);
+    assertEquals(
+      linesOf(replicaRoot),
+      linesOf(sourceRoot),
+      `${when}the replica differs; problems: ${problems}`,
+    );
+    assertEquals(problems, [], `${when}problems remain`);
+    assertEquals(target.staged(), [], `${when}something is left in staging`);
+  }
+}
+
+/** A tree as text, a line an entry. */
+function linesOf(root: string, path = "", lines: string[] = []): string[] {
+  const at = `${root}/${path}`;
+  const stat = lstatSync(at, { bigint: true });
+  const kind = stat.isDirectory() ? "directory" : stat.isSymbolicLink() ? "symlink" : "file";
+  const contents = kind === "symlink"
+    ? readlinkSync(at)
+    : kind === "file"
+    ? `${stat.size} ${createHash("sha256").update(readFileSync(at)).digest("hex").slice(0, 16)}`
+    : "";
+  const mode = kind === "symlink" ? "" : (Number(stat.mode) & 0o7777).toString(8);
+  lines.push(`${path || "."} ${kind} ${mode} ${stat.uid}:${stat.gid} ${stat.mtimeNs} ${contents}`);
+  if (kind === "directory") {
+    for (const name of readdirSync(at).sort()) linesOf(root, path === "" ? name : `${path}/${name}`, lines);
+  }
+  return lines;
+}
+
+async function check(actions: Action[], directory: string): Promise<void> {
+  mkdirSync(directory);
+  try {
+    await using pair = await Pair.open({ directory });
+    await new World(pair).live(actions);
+  } finally {
+    rmSync(directory, { recursive: true });
+  }
+}
+
+Deno.test(`Replicator makes the replica equal after any history (seed ${SEED}, ${HISTORIES} histories)`, async () => {
+  await using directory = await tempDirectory();
+  let number = 0;
+  await fc.assert(
+    fc.asyncProperty(history, (actions) => check(actions, `${directory.path}/${++number}`)),
+    {
+      seed: SEED,
+      numRuns: HISTORIES,
+      endOnFailure: Deno.env.get("UNDERSTUDY_NO_SHRINK") === "1",
+      interruptAfterTimeLimit: Number(Deno.env.get("UNDERSTUDY_LIMIT_MS") ?? 600_000),
+      markInterruptAsFailure: false,
+    },
+  );
+});
