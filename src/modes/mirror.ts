@@ -15,6 +15,7 @@ import { isOwnState } from "./own_state.ts";
 import { type MirrorOptions, parseMirrorOptions } from "./mirror_options.ts";
 import { type ExitCode, exitCodes, type Io, printJson } from "./mode.ts";
 import { noProgress, progress } from "./progress.ts";
+import { rootTrouble } from "./root_trouble.ts";
 import { reachTarget } from "./targets.ts";
 
 /** Runs `mirror`. */
@@ -69,8 +70,7 @@ export function openSource(root: string): RootGuard {
     return new RootGuard(systemFileSystem(), root);
   } catch (error) {
     if (!errorCode(error)) throw error;
-    const reason = errorCode(error) === "ENOENT" ? "there is no such directory" : undefined;
-    throw new CommandError(`Cannot read ${quote(root)}: ${reason ?? errorCode(error)}`, { cause: error });
+    throw new CommandError(`Cannot read ${quote(root)}: ${rootTrouble(errorCode(error))}`, { cause: error });
   }
 }
 

@@ -29,6 +29,7 @@ import { systemFileSystem } from "../sys/system.ts";
 import { realPathOf } from "../target/places.ts";
 import { type ExitCode, type Io, printJson, stoppedExitCode } from "./mode.ts";
 import { isOwnState } from "./own_state.ts";
+import { rootTrouble } from "./root_trouble.ts";
 import { type ReachableTarget, reachTarget } from "./targets.ts";
 import { parseWatchSourceOptions, type WatchSourceOptions } from "./watch_source_options.ts";
 
@@ -167,9 +168,7 @@ function checkRoot(root: string, known: SetFile | undefined): void {
   } catch (error) {
     if (error instanceof CommandError) throw error;
     if (known) return;
-    const reason = errorCode(error) === "ENOENT"
-      ? "there is no such directory"
-      : errorCode(error) || String(error);
+    const reason = rootTrouble(errorCode(error)) || String(error);
     throw new CommandError(`Cannot watch ${quote(root)}: ${reason}`, { cause: error });
   }
 }
