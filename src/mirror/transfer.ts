@@ -113,9 +113,15 @@ export function isSameVersion(a: Readonly<Stat>, b: Readonly<Stat>): boolean {
   return a.size === b.size && a.mtimeNs === b.mtimeNs && a.ctimeNs === b.ctimeNs;
 }
 
-/** Size of the blocks whose hashes the index keeps. */
+/** Size of the blocks whose hashes the index keeps. None is larger than what one op carries. */
 export function coarseBlockSize(blockSize: number): number {
-  return blockSize * limits.coarseBlockFactor;
+  return Math.min(blockSize * limits.coarseBlockFactor, limits.opDataSizeMax);
+}
+
+/** Block hashes that the receiver told or is known to have. */
+interface Theirs {
+  fileSize: number;
+  hashes: Uint8Array;
 }
 
 /** One file on its way. */
@@ -128,9 +134,14 @@ class Transfer {
   #number = 0;
   /** Attributes from before the reading that is under way. */
   #stat: Stat;
-  /** Hashes of what the receiver will have. */
+  /** Hashes of what the receiver will have; zeros where that is not known, or not sent yet. */
   #hashes = new Uint8Array(0);
-  /** Blocks of which only a part was sent: if the file moved meanwhile, their hashes say nothing. */
+  /** Bytes of the receiver's file, as far as is known. */
+  #theirSize = 0;
+  /**
+   * Blocks that were hashed whole at one moment, and compared or sent in parts at others: if the file moved meanwhile,
+   * their hashes say nothing about what the receiver has.
+   */
   readonly #partlySent = new Set<number>();
 
   constructor(path: string, file: OpenFile, context: TransferContext) {
@@ -142,10 +153,13 @@ class Transfer {
   }
 
   async run(held: Held | undefined, known: Signature | undefined): Promise<TransferResult> {
-    const comparable = held?.kind === "file" && held.size > 0 && !this.#context.policy.full;
+    const { full, fastMirrorSizeMin } = this.#context.policy;
+    const comparable = held?.kind === "file" && held.size > 0 && !full &&
+      this.#stat.size >= fastMirrorSizeMin;
     const ranges = comparable ? await this.#compare(held, known) : undefined;
     if (
-      ranges?.length === 0 && held!.size === this.#stat.size && isSameVersion(this.#stat, this.#file.stat())
+      ranges?.length === 0 && this.#theirSize === this.#stat.size &&
+      isSameVersion(this.#stat, this.#file.stat())
     ) {
       return { state: "unchanged", stat: this.#stat, signature: this.#signature() };
     }
@@ -161,47 +175,31 @@ class Transfer {
     }
   }
 
-  /** Ranges that differ from the receiver's file, and afterwards `#hashes` describes ours. */
-  async #compare(held: Held, known: Signature | undefined): Promise<Range[]> {
-    const appended = known && this.#compareAppended(held, known);
-    if (appended) return appended;
-    const usable = known?.blockSize === this.#coarse && known.fileSize === held.size;
+  /**
+   * Ranges that differ from the receiver's file, and afterwards `#hashes` describes ours. `undefined` if it has no such
+   * file. All of ours is read, even where it only seems to have grown: a database grows and changes its first page.
+   */
+  async #compare(held: Held, known: Signature | undefined): Promise<Range[] | undefined> {
+    const usable = known?.blockSize === this.#coarse && known.fileSize === held.size ? known : undefined;
     // Both ends hash at the same time.
-    const asked = usable ? undefined : this.#askHashes(held.size);
-    const [theirs, ours] = await Promise.all([asked ?? known!.hashes, this.#hashOurs()]);
-    this.#hashes = ours;
-    const differing = differingRanges(this.#hashes, theirs, {
+    const [theirs, ours] = await Promise.all([usable ?? this.#askHashes(held.size), this.#hashOurs()]);
+    if (theirs.fileSize < 0) return undefined;
+    [this.#hashes, this.#theirSize] = [ours, theirs.fileSize];
+    const differing = differingRanges(ours, theirs.hashes, {
       blockSize: this.#coarse,
       fileSize: this.#stat.size,
     });
     if (rangesSize(differing) * 2 > this.#stat.size && this.#stat.size > 2 * this.#coarse) return differing;
-    return await this.#refine(differing, held.size);
-  }
-
-  /** The common case of a log: the last block is as it was, and the file is longer. Nothing else is read. */
-  #compareAppended(held: Held, known: Signature): Range[] | undefined {
-    const size = this.#stat.size;
-    if (known.blockSize !== this.#coarse || known.fileSize !== held.size || size <= held.size) {
-      return undefined;
-    }
-    const lastBlock = Math.floor((held.size - 1) / this.#coarse);
-    const hash = hashBlocks(this.#file, {
-      blockSize: this.#coarse,
-      start: lastBlock * this.#coarse,
-      end: held.size,
-    });
-    const knownHash = known.hashes.subarray(lastBlock * 16, lastBlock * 16 + 16);
-    if (hash.some((byte, i) => byte !== knownHash[i])) return undefined;
-    this.#hashes = new Uint8Array(known.hashes);
-    return [{ start: held.size, end: size }];
+    for (const range of differing) for (const block of this.#blocksOf(range)) this.#partlySent.add(block);
+    return await this.#refine(differing, theirs.fileSize);
   }
 
   /** Within coarse blocks that differ, asks for fine ones: a few bytes of hashes save most of the block. */
-  async #refine(coarse: Range[], heldSize: number): Promise<Range[]> {
+  async #refine(coarse: Range[], theirSize: number): Promise<Range[]> {
     const blockSize = this.#context.policy.blockSize;
     const pieces = coarse.flatMap((range) => splitRange(range, REFINE_SIZE));
     const refined = await Promise.all(pieces.map(async ({ start, end }) => {
-      if (start >= heldSize) return [{ start, end }];
+      if (start >= theirSize) return [{ start, end }];
       const theirs = await this.#context.sign(this.#path, { blockSize, start, end });
       if (theirs.fileSize < 0) return [{ start, end }];
       const ours = hashBlocks(this.#file, { blockSize, start, end });
@@ -211,18 +209,21 @@ class Transfer {
   }
 
   /** Coarse hashes of the receiver's file, asked for range by range so that live ops get their turns. */
-  async #askHashes(heldSize: number): Promise<Uint8Array> {
+  async #askHashes(heldSize: number): Promise<Theirs> {
     const size = Math.min(heldSize, this.#stat.size);
-    const answers: Promise<{ fileSize: number; hashes: Uint8Array }>[] = [];
+    const answers: Promise<Theirs>[] = [];
     for (let start = 0; start < size; start += limits.signatureRangeSize) {
       const end = Math.min(start + limits.signatureRangeSize, size);
       answers.push(this.#context.sign(this.#path, { blockSize: this.#coarse, start, end }));
     }
     const hashes = new Uint8Array(Math.ceil(size / this.#coarse) * 16);
+    let fileSize = heldSize;
     for (const [i, answer] of (await Promise.all(answers)).entries()) {
-      hashes.set(answer.hashes, i * (limits.signatureRangeSize / this.#coarse) * 16);
+      const at = i * (limits.signatureRangeSize / this.#coarse) * 16;
+      hashes.set(answer.hashes.subarray(0, hashes.length - at), at);
+      fileSize = answer.fileSize;
     }
-    return hashes;
+    return { fileSize, hashes };
   }
 
   async #hashOurs(): Promise<Uint8Array<ArrayBuffer>> {
@@ -256,6 +257,8 @@ class Transfer {
 
   async #send(ranges: Range[]): Promise<void> {
     const pace = new Pace();
+    // If sending breaks off, the receiver has the rest as it was, which may be anything.
+    for (const range of ranges) for (const block of this.#blocksOf(range)) this.#forget(block);
     for (const { start, end } of ranges) {
       for (let offset = start; offset < end;) {
         const size = Math.min(limits.opDataSizeMax - (offset % this.#coarse), end - offset);
@@ -276,6 +279,15 @@ class Transfer {
         await pace.keep();
       }
     }
+  }
+
+  /** Indexes of the coarse blocks that a range touches. */
+  *#blocksOf({ start, end }: Range): Iterable<number> {
+    for (let block = Math.floor(start / this.#coarse); block * this.#coarse < end; block++) yield block;
+  }
+
+  #forget(block: number): void {
+    this.#hashes.fill(0, block * 16, block * 16 + 16);
   }
 
   /** Keeps the hashes of what was sent; a range that does not cover a block leaves that block to be hashed again. */
@@ -308,6 +320,7 @@ class Transfer {
       if (pass >= limits.readPassesMax) return true;
       const sent = this.#hashes.slice(0, Math.ceil(this.#stat.size / this.#coarse) * 16);
       for (const block of this.#partlySent) sent.fill(0, block * 16, block * 16 + 16);
+      this.#partlySent.clear();
       this.#stat = now;
       this.#hashes = await this.#hashOurs();
       await this.#send(differingRanges(this.#hashes, sent, { blockSize: this.#coarse, fileSize: now.size }));
