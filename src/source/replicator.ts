@@ -108,6 +108,8 @@ export class Replicator {
   #course = 0;
   /** Whether the index describes the target, so that detection may use it. */
   #ready = false;
+  /** Whether the index was loaded as an earlier process saved it, and no stream began or went on since then. */
+  #isLoaded = false;
   /** Paths whose entry in the index is not to be believed before the target was asked. */
   #suspects: TouchedPath[] = [];
   #comparesAll = false;
@@ -168,6 +170,7 @@ export class Replicator {
     const { keeper, index, signal } = this.#options;
     const saved = keeper?.load(index);
     if (saved) [this.#streamId, this.#replicaId] = [saved.streamId, saved.replicaId];
+    this.#isLoaded = saved !== undefined;
     const stop = () => this.#stop();
     signal.addEventListener("abort", stop, { once: true });
     const loops = [
@@ -299,7 +302,7 @@ export class Replicator {
       isBetween(this.lane.ackedSequence, welcome.durableSequence, this.lane.lastSequence)
     ) {
       this.#resume(session, welcome);
-    } else if (follows && !this.#ready && welcome.durableSequence >= saved && !welcome.compareAll) {
+    } else if (follows && this.#isLoaded && welcome.durableSequence >= saved && !welcome.compareAll) {
       this.#continue(session, welcome, touched);
     } else {
       this.#startOver(session, welcome);
@@ -318,6 +321,7 @@ export class Replicator {
 
   #continue(session: Session, welcome: Welcome, touched: TouchedPath[]): void {
     this.#course++;
+    this.#isLoaded = false;
     this.lane.restart(welcome.durableSequence);
     this.lane.attach(session, welcome.durableSequence);
     this.#suspects = touched;
@@ -329,6 +333,7 @@ export class Replicator {
 
   #startOver(session: Session, welcome: Welcome): void {
     const course = ++this.#course;
+    this.#isLoaded = false;
     this.#ready = false;
     this.#suspects = [];
     this.#streamId = crypto.randomUUID();
