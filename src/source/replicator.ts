@@ -184,7 +184,9 @@ export class Replicator {
       signal.removeEventListener("abort", stop);
       this.#stop();
       await this.#connection.close();
-      await Promise.allSettled(loops);
+      // No answer comes any more to whoever waits for one, and no file is read once the tree is closed.
+      this.#requests.disconnect();
+      await Promise.allSettled([...loops, this.#transfers.end()]);
       this.#save();
     }
   }

@@ -14,6 +14,13 @@ interface Wanted {
   holds: Disposable[];
 }
 
+interface Running {
+  wanted: Wanted;
+  /** The oldest ticket of those that asked meanwhile. */
+  again: Ticket | undefined;
+  ended: Promise<void>;
+}
+
 /** How files are sent, and what comes after. */
 export interface TransfersOptions {
   tickets: Tickets;
@@ -28,8 +35,7 @@ export interface TransfersOptions {
 export class Transfers {
   readonly #options: TransfersOptions;
   readonly #waiting: Record<Priority, Map<string, Wanted>> = { live: new Map(), mirror: new Map() };
-  /** With the oldest ticket of those that asked meanwhile. */
-  readonly #running = new Map<string, { again: Ticket | undefined }>();
+  readonly #running = new Map<string, Running>();
 
   constructor(options: TransfersOptions) {
     this.#options = options;
@@ -54,6 +60,7 @@ export class Transfers {
     const running = this.#running.get(path);
     if (running) {
       running.again = Math.min(running.again ?? ticket, ticket);
+      running.wanted.holds.push(this.#options.tickets.hold(ticket));
       return;
     }
     const { live, mirror } = this.#waiting;
@@ -75,19 +82,29 @@ export class Transfers {
     }
   }
 
+  /** Forgets what waits, and resolves when nothing is on its way any more. */
+  async end(): Promise<void> {
+    this.clear();
+    while (this.#running.size > 0) {
+      await Promise.all([...this.#running.values()].map(({ ended }) => ended));
+      this.clear();
+    }
+  }
+
   #start(): void {
     while (this.#running.size < limits.transfersMax) {
       const wanted = first(this.#waiting.live) ?? first(this.#waiting.mirror);
       if (!wanted) return;
       this.#waiting[wanted.priority].delete(wanted.path);
-      this.#run(wanted);
+      const running: Running = { wanted, again: undefined, ended: Promise.resolve() };
+      this.#running.set(wanted.path, running);
+      running.ended = this.#run(running);
     }
   }
 
-  async #run(wanted: Wanted): Promise<void> {
+  async #run(running: Running): Promise<void> {
+    const { wanted } = running;
     const { path, priority, ticket } = wanted;
-    const running: { again: Ticket | undefined } = { again: undefined };
-    this.#running.set(path, running);
     await this.#options.send(path, priority, ticket);
     this.#running.delete(path);
     if (running.again !== undefined) this.#options.onDirtyAgain(path, running.again);
