@@ -5,7 +5,8 @@
 import { ProtocolError } from "./errors.ts";
 
 const textEncoder = new TextEncoder();
-const textDecoder = new TextDecoder();
+// A byte order mark is a character like any other, else what was encoded would not come back.
+const textDecoder = new TextDecoder("utf-8", { ignoreBOM: true });
 
 /** Encodes a string as UTF-8. */
 export function utf8(text: string): Uint8Array<ArrayBuffer> {
@@ -76,8 +77,18 @@ export class ByteWriter {
     return this;
   }
 
-  /** A whole number below 2^53 in eight bytes. */
+  /** One byte, 1 for true. */
+  flag(value: boolean): this {
+    return this.u8(value ? 1 : 0);
+  }
+
+  /**
+   * A whole number below 2^53 in eight bytes.
+   *
+   * @throws {RangeError} If it is none: the other end would refuse it, or take it for another.
+   */
   u53(value: number): this {
+    if (!Number.isSafeInteger(value) || value < 0) throw new RangeError(`Cannot encode number: ${value}`);
     const at = this.#reserve(8);
     this.#view.setUint32(at, value % 0x1_0000_0000, true);
     this.#view.setUint32(at + 4, Math.floor(value / 0x1_0000_0000), true);
@@ -182,6 +193,13 @@ export class ByteReader {
 
   u32(): number {
     return this.#view.getUint32(this.#take(4), true);
+  }
+
+  /** @throws {ProtocolError} If the byte is neither 0 nor 1. */
+  flag(): boolean {
+    const value = this.u8();
+    if (value > 1) throw new ProtocolError(`Cannot decode flag: ${value} is neither 0 nor 1`);
+    return value === 1;
   }
 
   /** @throws {ProtocolError} If the number is 2^53 or more. */

@@ -81,13 +81,17 @@ export function checkRelativePath(path: string): void {
   }
 }
 
-/** A path for people: quoted, control characters and stray bytes escaped. */
+/** Characters that would steer a terminal, turn the reading direction, break a line or stand for something else. */
+const unprintable = /[\p{Cc}\p{Cf}\p{Zl}\p{Zp}\p{Cs}]/u;
+
+/** A path for people: quoted, control characters and stray bytes escaped. Two paths never look alike by escapes. */
 export function quote(path: string): string {
   let shown = "";
   for (const symbol of path) {
     const code = symbol.codePointAt(0)!;
     if (code >= 0xdc80 && code <= 0xdcff) shown += `\\x${(code - 0xdc00).toString(16)}`;
-    else if (code < 0x20 || code === 0x7f || symbol === '"') shown += JSON.stringify(symbol).slice(1, -1);
+    else if (code < 0x20 || symbol === '"' || symbol === "\\") shown += JSON.stringify(symbol).slice(1, -1);
+    else if (unprintable.test(symbol)) shown += `\\u{${code.toString(16)}}`;
     else shown += symbol;
   }
   return `"${shown}"`;
