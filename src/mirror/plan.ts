@@ -60,7 +60,12 @@ export function sendableAttributes(
 
 /** Whether two times are the same as far as the receiver can hold them. */
 export function sameTime(a: bigint, b: bigint, abilities: PlanPolicy["abilities"]): boolean {
-  return abilities.nanoseconds ? a === b : a / 1_000_000n === b / 1_000_000n;
+  return abilities.nanoseconds ? a === b : wholeMs(a) === wholeMs(b);
+}
+
+/** Cut down, before 1970 too, as a receiver without nanoseconds cuts what it sets (sys/portable_stat.ts). */
+function wholeMs(timeNs: bigint): number {
+  return Math.floor(Number(timeNs / 1_000n) / 1_000);
 }
 
 function compare(disk: Readonly<Stat>, held: Held, policy: PlanPolicy, linkTarget: string): Step {

@@ -103,6 +103,8 @@ export async function transferFile(
   held?: Held,
   known?: Signature,
 ): Promise<TransferResult> {
+  // What stands there now, not in a directory that has moved away meanwhile.
+  context.tree.forgetDirectories();
   using file = context.tree.open(path, { access: "read" });
   const transfer = new Transfer(path, file, context);
   return await transfer.run(held, known);
@@ -329,6 +331,7 @@ class Transfer {
 
   #finish(restless: boolean): TransferResult {
     const { sink, tree, policy } = this.#context;
+    tree.forgetDirectories();
     const named = tree.stat(this.#path);
     if (!named || named.ino !== this.#stat.ino || named.dev !== this.#stat.dev) {
       sink.push({ kind: "abandon", transfer: this.#number });
