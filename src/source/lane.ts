@@ -16,7 +16,7 @@ import type { Clock } from "../base/clock.ts";
 import { ProtocolError } from "../base/errors.ts";
 import { limits } from "../base/limits.ts";
 import { type Op, type OpKind, opPaths } from "../ops/op.ts";
-import { encodeMessage, type Message, OpsMessageWriter } from "../wire/message.ts";
+import { decodeOps, encodeMessage, type Message, OpsMessageWriter } from "../wire/message.ts";
 import type { Session } from "../wire/session.ts";
 
 /** Live ops go first: a mirror only gets part of the window. */
@@ -51,8 +51,10 @@ interface Parcel {
   bytes: number;
   mirrorBytes: number;
   pushedAtMs: number;
-  paths: string[];
 }
+
+/** Room behind the data that a parcel is opened for: headers, paths, attributes. */
+const PARCEL_SPARE_SIZE = 4096;
 
 /** The way to one target. */
 export class Lane {
@@ -70,7 +72,6 @@ export class Lane {
   #open: OpsMessageWriter | undefined;
   #openBytes = 0;
   #openMirrorBytes = 0;
-  #openPaths: string[] = [];
   #openSinceMs = 0;
   /** Whether the open parcel should go as soon as the line is free. A mirror's ops gather for a moment instead. */
   #isUrgent = false;
@@ -118,7 +119,8 @@ export class Lane {
 
   /** Paths of all ops that are not acked. */
   unackedPaths(): string[] {
-    return [...new Set([...this.#parcels.flatMap((parcel) => parcel.paths), ...this.#openPaths])];
+    this.#sealParcel();
+    return [...new Set(this.#parcels.flatMap(({ message }) => decodeOps(message).flatMap(opPaths)))];
   }
 
   /** Starts counting after `sequence`, for a new or a continued stream. Everything waiting is dropped. */
@@ -128,7 +130,6 @@ export class Lane {
     this.#parcels = [];
     this.#unsentIndex = 0;
     this.#open = undefined;
-    this.#openPaths = [];
     this.#openBytes = 0;
     this.#openMirrorBytes = 0;
     this.#bytes = 0;
@@ -148,9 +149,8 @@ export class Lane {
   push(op: Op, priority: Priority): number {
     const sequence = this.#nextSequence++;
     const dataSize = "data" in op ? op.data.length : 0;
-    this.#open ??= this.#openParcel(sequence, dataSize);
+    this.#open ??= this.#openParcel(sequence, dataSize, priority);
     const size = this.#open.add(op);
-    this.#openPaths.push(...opPaths(op));
     this.#bytes += size;
     this.#openBytes += size;
     if (priority === "mirror") {
@@ -229,9 +229,11 @@ export class Lane {
     this.#pump();
   }
 
-  #openParcel(sequence: number, dataSize: number): OpsMessageWriter {
+  /** A mirror fills its parcels; a live op is mostly alone in its own. */
+  #openParcel(sequence: number, dataSize: number, priority: Priority): OpsMessageWriter {
     this.#openSinceMs = this.#clock.nowMs();
-    return new OpsMessageWriter(sequence, dataSize + 1024);
+    const expected = priority === "mirror" ? limits.opsMessageSizeTarget : 0;
+    return new OpsMessageWriter(sequence, Math.max(expected, dataSize) + PARCEL_SPARE_SIZE);
   }
 
   #sealParcel(): void {
@@ -245,13 +247,11 @@ export class Lane {
       bytes: this.#openBytes,
       mirrorBytes: this.#openMirrorBytes,
       pushedAtMs: this.#openSinceMs,
-      paths: this.#openPaths,
     });
     this.#open = undefined;
     this.#isUrgent = false;
     this.#openBytes = 0;
     this.#openMirrorBytes = 0;
-    this.#openPaths = [];
   }
 
   #count(kind: OpKind, dataSize: number): void {

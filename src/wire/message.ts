@@ -15,7 +15,7 @@
  */
 import { ByteReader, ByteWriter, text, utf8 } from "../base/bytes.ts";
 import { ProtocolError } from "../base/errors.ts";
-import { decodePath, encodeOp, encodePath, type Op, skipOptionalFields } from "../ops/op.ts";
+import { decodeOp, decodePath, encodeOp, encodePath, type Op, skipOptionalFields } from "../ops/op.ts";
 import { pathFromBytes } from "../base/path.ts";
 import type { FileSystemAbilities, Kind } from "../sys/file_system.ts";
 import type { Place } from "../sys/place.ts";
@@ -188,6 +188,14 @@ export function decodeMessage(bytes: Uint8Array): Message {
   return message;
 }
 
+/** The ops of an encoded `ops` message. */
+export function decodeOps(bytes: Uint8Array): Op[] {
+  const message = decodeMessage(bytes);
+  if (message.type !== "ops") throw new ProtocolError(`Cannot decode ops: it is a message "${message.type}"`);
+  const reader = new ByteReader(message.encoded);
+  return Array.from({ length: message.count }, () => decodeOp(reader));
+}
+
 /** Whether these bytes are a `report`, which is for the person who asked and not for the receiver. */
 export function isReport(bytes: Uint8Array): boolean {
   return bytes[0] === typeCodes.report;
@@ -256,16 +264,16 @@ function encodeFields(message: Message, writer: ByteWriter): void {
     case "compared":
       return;
     case "list":
-      writer.u32(message.request).u8(message.recursive ? 1 : 0);
+      writer.u32(message.request).flag(message.recursive);
       return encodePath(message.path, writer);
     case "sign":
       writer.u32(message.request).u32(message.blockSize).u53(message.start).u53(message.end);
       return encodePath(message.path, writer);
     case "touched":
-      writer.u8(message.last ? 1 : 0).u32(message.entries.length);
+      writer.flag(message.last).u32(message.entries.length);
       for (const { path, recursive } of message.entries) {
         encodePath(path, writer);
-        writer.u8(recursive ? 1 : 0);
+        writer.flag(recursive);
       }
       return;
     case "ack":
@@ -277,7 +285,7 @@ function encodeFields(message: Message, writer: ByteWriter): void {
       }
       return;
     case "listing":
-      writer.u32(message.request).u8(message.last ? 1 : 0).string16(message.problem).u32(
+      writer.u32(message.request).flag(message.last).string16(message.problem).u32(
         message.entries.length,
       );
       for (const entry of message.entries) encodeListedEntry(entry, writer);
@@ -310,24 +318,24 @@ function decodeFields(type: MessageType, reader: ByteReader): Message {
     case "compared":
       return { type };
     case "list":
-      return { type, request: reader.u32(), recursive: reader.u8() !== 0, path: decodePath(reader) };
+      return { type, request: reader.u32(), recursive: reader.flag(), path: decodePath(reader) };
     case "sign": {
       const [request, blockSize, start, end] = [reader.u32(), reader.u32(), reader.u53(), reader.u53()];
       return { type, request, blockSize, start, end, path: decodePath(reader) };
     }
     case "touched": {
-      const last = reader.u8() !== 0;
-      const decodeTouched = () => ({ path: decodePath(reader), recursive: reader.u8() !== 0 });
+      const last = reader.flag();
+      const decodeTouched = () => ({ path: decodePath(reader), recursive: reader.flag() });
       return { type, last, entries: decodeList(reader, decodeTouched) };
     }
     case "ack":
       return { type, sequence: reader.u53(), failures: decodeList(reader, () => decodeFailure(reader)) };
     case "listing": {
-      const [request, last, problem] = [reader.u32(), reader.u8() !== 0, reader.string16()];
+      const [request, last, problem] = [reader.u32(), reader.flag(), reader.string16()];
       return { type, request, last, problem, entries: decodeList(reader, () => decodeListedEntry(reader)) };
     }
     case "signature":
-      return { type, request: reader.u32(), fileSize: Number(reader.i64()), hashes: reader.bytes32() };
+      return { type, request: reader.u32(), fileSize: decodeFileSize(reader), hashes: reader.bytes32() };
     case "blocked":
       return { type, reason: reader.string16() };
   }
@@ -349,6 +357,15 @@ function decodeListedEntry(reader: ByteReader): ListedEntry {
   return { path, kind, mode, uid, gid, size, mtimeNs, linkTarget: pathFromBytes(reader.bytes16()) };
 }
 
+/** Bytes of a file, or −1. */
+function decodeFileSize(reader: ByteReader): number {
+  const size = Number(reader.i64());
+  if (size < -1 || !Number.isSafeInteger(size)) {
+    throw new ProtocolError(`Cannot decode signature: size ${size}`);
+  }
+  return size;
+}
+
 function decodeFailure(reader: ByteReader): OpFailure {
   const [sequence, path] = [reader.u53(), decodePath(reader)];
   return { sequence, path, op: reader.string16(), code: reader.string16(), reason: reader.string16() };
@@ -365,17 +382,28 @@ function decodeList<T>(reader: ByteReader, decodeItem: () => T): T[] {
 type Members<T> = { [Name in keyof T]: T[Name] };
 
 const helloMembers: Members<Hello> = { streamId: "", replicaId: "", indexedSequence: 0, agent: "" };
+/** Each ability is named, so that one which is added cannot be forgotten here. */
+const abilityMembers: Members<FileSystemAbilities> = {
+  rawNames: false,
+  nanoseconds: false,
+  ownership: false,
+  modes: false,
+  exchange: false,
+  confined: false,
+  syncAll: false,
+};
+const placeMembers: Members<Place> = { machine: "", identities: [""] };
 const welcomeMembers: Members<Welcome> = {
   replicaId: "",
   streamId: "",
   durableSequence: 0,
   compareAll: false,
-  abilities: {} as FileSystemAbilities,
-  place: {} as Place,
+  abilities: abilityMembers,
+  place: placeMembers,
   agent: "",
 };
 const restoreMembers: Members<RestoreRequest> = {
-  paths: [],
+  paths: [""],
   overwrite: "older",
   delete: false,
   dryRun: false,
@@ -399,10 +427,18 @@ function decodeJson<T extends object>(reader: ByteReader, members: T): T {
     throw new ProtocolError("Cannot decode message: not an object");
   }
   for (const [name, example] of Object.entries(members)) {
-    const member = (value as Record<string, unknown>)[name];
-    if (typeof member !== typeof example || Array.isArray(member) !== Array.isArray(example)) {
+    if (!Object.hasOwn(value, name) || !isLike((value as Record<string, unknown>)[name], example)) {
       throw new ProtocolError(`Cannot decode message: "${name}" is missing or of another type`);
     }
   }
   return value as T;
+}
+
+/** Whether a member has the form of its example: all its members, each item like the first, whole numbers from 0. */
+function isLike(value: unknown, example: unknown): boolean {
+  if (Array.isArray(example)) return Array.isArray(value) && value.every((item) => isLike(item, example[0]));
+  if (typeof example === "number") return Number.isSafeInteger(value) && (value as number) >= 0;
+  if (typeof example !== "object" || example === null) return typeof value === typeof example;
+  return typeof value === "object" && value !== null && !Array.isArray(value) &&
+    Object.entries(example).every(([name, part]) => isLike((value as Record<string, unknown>)[name], part));
 }
