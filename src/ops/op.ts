@@ -170,15 +170,15 @@ function decodeFields(kind: OpKind, reader: ByteReader): Op {
       return { kind, path, attributes: decodeAttributes(reader), data: reader.bytes32() };
     }
     case "open": {
-      const transfer = reader.u32();
+      const transfer = decodeTransfer(reader);
       const base = baseNames[reader.u8()];
       if (base === undefined) throw new ProtocolError("Cannot decode op: the base of a transfer is unknown");
       return { kind, transfer, base, path: decodeEntryPath(reader) };
     }
     case "block":
-      return { kind, transfer: reader.u32(), offset: reader.u53(), data: reader.bytes32() };
+      return { kind, transfer: decodeTransfer(reader), offset: reader.u53(), data: reader.bytes32() };
     case "close": {
-      const transfer = reader.u32();
+      const transfer = decodeTransfer(reader);
       const size = reader.u53();
       const path = decodeEntryPath(reader);
       return { kind, transfer, size, path, attributes: decodeAttributes(reader) };
@@ -220,6 +220,13 @@ export function decodePath(reader: ByteReader): string {
   const path = pathFromBytes(reader.bytes16());
   checkRelativePath(path);
   return path;
+}
+
+/** Number of one transfer. */
+function decodeTransfer(reader: ByteReader): number {
+  const transfer = reader.u32();
+  if (transfer === ALL_TRANSFERS) throw new ProtocolError("Cannot decode op: it names no transfer");
+  return transfer;
 }
 
 /** Target of a symbolic link: anything that the system would take, it is never followed. */
