@@ -8,6 +8,7 @@
  * ```
  * @module
  */
+import { accessSync, constants } from "node:fs";
 import { basename, dirname, join } from "node:path";
 import { CommandError, errorCode } from "../base/errors.ts";
 import { quote } from "../base/path.ts";
@@ -79,8 +80,7 @@ function canStandBeside(root: string, parent: string): boolean {
     const above = Deno.statSync(parent);
     const found = statIfThere(root);
     if (found && found.dev !== above.dev) return false;
-    const probe = Deno.makeTempDirSync({ dir: parent, prefix: ".understudy-probe-" });
-    Deno.removeSync(probe);
+    accessSync(parent, constants.W_OK);
     return true;
   } catch (error) {
     if (["EACCES", "EPERM", "EROFS", "ENOENT"].includes(errorCode(error))) return false;
