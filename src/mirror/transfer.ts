@@ -170,6 +170,7 @@ class Transfer {
     try {
       await this.#send(base === "empty" ? [{ start: 0, end: this.#stat.size }] : ranges!);
       const restless = await this.#sendWhatChangedMeanwhile();
+      await this.#context.sink.room(this.#path.length);
       return this.#finish(restless);
     } catch (error) {
       this.#context.sink.push({ kind: "abandon", transfer: this.#number });

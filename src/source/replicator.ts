@@ -112,6 +112,8 @@ export class Replicator {
   #isLoaded = false;
   /** Paths whose entry in the index is not to be believed before the target was asked. */
   #suspects: TouchedPath[] = [];
+  /** While answers about suspects are on their way nothing may be pushed that would make them untrue. */
+  #isGateClosed = false;
   #comparesAll = false;
   #mirrored = false;
   #blockedReason = "";
@@ -234,11 +236,14 @@ export class Replicator {
       return this.#ready && this.#suspects.length === 0 && oldest > ticket;
     };
     const isOver = () => signal?.aborted || this.#stopped;
-    while (!isSettled() && !isOver()) await this.#event();
-    const [course, sequence] = [this.#course, this.lane.lastSequence];
-    while (this.lane.ackedSequence < sequence && course === this.#course && !isOver()) await this.#event();
-    if (isOver() || this.deletionsWait) return false;
-    return course === this.#course || await this.#settle(signal);
+    for (;;) {
+      while (!isSettled() && !isOver()) await this.#event();
+      const [course, sequence] = [this.#course, this.lane.lastSequence];
+      while (this.lane.ackedSequence < sequence && course === this.#course && !isOver()) await this.#event();
+      if (isOver() || this.deletionsWait) return false;
+      // The ack may have told of failures, and a new session of doubts: what is in question is not settled.
+      if (course === this.#course && isSettled()) return true;
+    }
   }
 
   /** Why deletions wait, `""` if they do not. */
@@ -514,8 +519,9 @@ export class Replicator {
   async #compareSuspects(): Promise<void> {
     // Answers must not describe a state that ops on their way will change.
     const course = this.#course;
-    await this.#acked(this.lane.lastSequence);
     using _hold = this.#tickets.hold(0);
+    using _gate = this.#closeGate();
+    await this.#acked(this.lane.lastSequence);
     while (this.#suspects.length > 0 && course === this.#course) {
       const asked = this.#suspects.slice(0, limits.questionsAtOnce);
       const answers = await Promise.all(asked.map((suspect) => this.#ask(suspect)));
@@ -524,6 +530,17 @@ export class Replicator {
       this.#suspects.splice(0, asked.length);
     }
     this.#tellCompared();
+  }
+
+  /** Until the result is disposed nobody gets room. */
+  #closeGate(): Disposable {
+    this.#isGateClosed = true;
+    return {
+      [Symbol.dispose]: () => {
+        this.#isGateClosed = false;
+        this.#wake();
+      },
+    };
   }
 
   /** After an unclean stop of the target: everything it may have half done has been looked at. */
@@ -593,9 +610,10 @@ export class Replicator {
 
   /** Waits for room. @throws {TransientError} If the stream was started anew meanwhile. */
   async #room(bytes: number, priority: Priority): Promise<boolean> {
-    if (this.#options.planned || this.lane.hasRoom(bytes, priority)) return true;
+    const hasRoom = () => !this.#isGateClosed && this.lane.hasRoom(bytes, priority);
+    if (this.#options.planned || hasRoom()) return true;
     const course = this.#course;
-    while (!this.lane.hasRoom(bytes, priority)) {
+    while (!hasRoom()) {
       if (this.#stopped) throw new TransientError("Cannot push: stopped");
       await this.#event();
     }
