@@ -86,6 +86,8 @@ export class Detector {
 
   /** Looks at paths and makes the target equal there. Resolves when all ops are pushed. */
   async look(paths: Iterable<string>, priority: Priority, ticket: Ticket): Promise<void> {
+    // Under a path may stand another directory than before: what is asked now must be asked of that one.
+    this.#context.tree.forgetDirectories();
     const batch = newBatch(priority, ticket);
     for (const path of paths) this.#readAttributes(path, batch);
     await this.#settle(batch);
@@ -106,6 +108,7 @@ export class Detector {
     const batch = newBatch(priority, ticket);
     const below: string[] = [];
     const names = new Set<string>();
+    this.#context.tree.forgetDirectories();
     try {
       this.#context.tree.scan(directory, (name, stat) => {
         const path = joinPath(directory, name);
@@ -143,7 +146,11 @@ export class Detector {
     for (const path of present) await this.#lookForMove(path, batch);
     for (const path of present) await this.#lookAtPresent(path, batch);
     if (batch.absent.length > 0 && this.#context.rootStands()) {
-      for (const path of batch.absent.sort().reverse()) await this.#remove(path, batch);
+      for (const path of batch.absent.sort().reverse()) {
+        // What came and went unseen left its mark on the time of its directory.
+        batch.directories.add(parentPath(path));
+        await this.#remove(path, batch);
+      }
     }
     for (const directory of [...batch.directories].sort(deepestFirst)) {
       await this.#settleDirectory(directory, batch);
@@ -278,6 +285,8 @@ export class Detector {
         if (step.replaces) await this.#remove(path, batch);
         return this.#make(path, stat, linkTarget, batch);
       case "contents":
+        // Another file under the name: it was put there by a rename.
+        if (held?.ino !== stat.ino) batch.directories.add(parentPath(path));
         return this.#sendFile(path, stat, held, batch);
       case "attributes":
         if (stat.kind === "directory") return void batch.directories.add(path);

@@ -253,7 +253,8 @@ export class Manager {
   #tellChange(): void {
     clearTimeout(this.#changeTimer);
     this.#changeTimer = undefined;
-    this.#options.onChange();
+    // What is taken down in order is not in trouble.
+    if (!this.#options.signal.aborted) this.#options.onChange();
   }
 }
 

@@ -461,9 +461,12 @@ Deno.test({
     await waitFor(() => proxy!.bytes.forth > 4 << 20, { what: "the first blocks", timeoutMs: 30_000 });
     // From here on it cannot end by itself.
     proxy!.stall();
+    proxy!.refusing = true;
     mirror.kill("SIGINT");
+    proxy!.cut();
     assertEquals((await mirror.ended()).code, 130, mirror.describe());
     proxy!.resume();
+    proxy!.refusing = false;
     assertEquals(await linesOf(`ls -A "$1"`, replica), []);
     await replication.mirror();
     await replication.assertEqual();
