@@ -15,8 +15,9 @@ import type { Session } from "../wire/session.ts";
 import { exitCodeOf, printSummary } from "./mirror.ts";
 import { type ExitCode, exitCodes, type Io, printJson } from "./mode.ts";
 import { noProgress, progress } from "./progress.ts";
-import { openRestoreDirectory } from "./restore_directory.ts";
+import { openRestoreDirectory, type RestoreDirectory } from "./restore_directory.ts";
 import { parseRestoreOptions, type RestoreOptions } from "./restore_options.ts";
+import { withDirectory } from "./root_trouble.ts";
 import { type RestoreReport, sendBack } from "./send_back.ts";
 import { reachTarget } from "./targets.ts";
 
@@ -55,8 +56,8 @@ async function restoreLocally(
   { io, onReport, outcome }: { io: Io; onReport: (report: RestoreReport) => void; outcome: Outcome },
 ): Promise<void> {
   checkReplica(replicaRoot);
-  checkApart(replicaRoot, options.directory);
-  await using directory = openRestoreDirectory(realPathOf(options.directory), { dryRun: options.dryRun });
+  withDirectory(options.directory, () => checkApart(replicaRoot, options.directory));
+  await using directory = openDirectory(options);
   outcome.summary = await sendBack({
     replicaRoot,
     fileSystem: systemFileSystem(),
@@ -67,6 +68,10 @@ async function restoreLocally(
     log: createLog({ write: io.stderr, level: "warn" }),
     signal: io.signal,
   });
+}
+
+function openDirectory({ directory, dryRun }: RestoreOptions): RestoreDirectory {
+  return openRestoreDirectory(withDirectory(directory, () => realPathOf(directory)), { dryRun });
 }
 
 async function restoreFromServer(
@@ -84,7 +89,7 @@ async function restoreFromServer(
     signal: io.signal,
     nowMs: io.clock.nowMs(),
   });
-  await using directory = openRestoreDirectory(realPathOf(options.directory), { dryRun: options.dryRun });
+  await using directory = openDirectory(options);
   const session = await target.connect(io.signal);
   const close = () => void session.close();
   io.signal.addEventListener("abort", close, { once: true });

@@ -13,6 +13,7 @@ import { ApplyClient } from "../target/apply_client.ts";
 import { openOnlooker } from "../target/onlooker.ts";
 import { localPlaces } from "../target/places.ts";
 import type { Session } from "../wire/session.ts";
+import { withDirectory } from "./root_trouble.ts";
 
 /** A directory ready to be restored into. */
 export interface RestoreDirectory extends AsyncDisposable {
@@ -26,17 +27,19 @@ export interface RestoreDirectory extends AsyncDisposable {
  * @throws {CommandError} If something else is there, or it is in use.
  */
 export function openRestoreDirectory(path: string, { dryRun }: { dryRun: boolean }): RestoreDirectory {
-  checkDirectory(path);
+  withDirectory(path, () => checkDirectory(path));
   if (dryRun) return lookOnly(path);
-  const places = localPlaces(path);
+  const places = withDirectory(path, () => localPlaces(path));
   // Apart from the state of a replica that may stand there: a restore begins anew each time.
   const stateDirectory = join(places.stateDirectory, "restore");
   let lock: Lock | undefined;
   let client: ApplyClient | undefined;
   return {
     async openSession() {
-      mkdirSync(path, { recursive: true });
-      mkdirSync(stateDirectory, { recursive: true, mode: 0o700 });
+      withDirectory(path, () => {
+        mkdirSync(path, { recursive: true });
+        mkdirSync(stateDirectory, { recursive: true, mode: 0o700 });
+      });
       lock ??= acquireLock(join(stateDirectory, "replica.lock"));
       client ??= await ApplyClient.open({ replicaRoot: path, stateDirectory, create: true, agent: AGENT });
       return client.openSession();

@@ -2,6 +2,8 @@
  * What is wrong with a directory that the user named.
  * @module
  */
+import { CommandError, errorCode } from "../base/errors.ts";
+import { quote } from "../base/path.ts";
 
 /** Why a directory cannot be opened, in words where there are some. */
 export function rootTrouble(code: string): string {
@@ -15,5 +17,20 @@ export function rootTrouble(code: string): string {
       return "no permission";
     default:
       return code;
+  }
+}
+
+/**
+ * Does something with a directory that the user named.
+ *
+ * @throws {CommandError} If the system does not let it be done, in place of the system's error.
+ */
+export function withDirectory<T>(path: string, action: () => T): T {
+  try {
+    return action();
+  } catch (error) {
+    const code = errorCode(error);
+    if (!code) throw error;
+    throw new CommandError(`Cannot use ${quote(path)}: ${rootTrouble(code)}`, { cause: error });
   }
 }

@@ -24,6 +24,7 @@ import { formatPublicKey, type KeyPair, parsePublicKey } from "../wire/keys.ts";
 import type { Session } from "../wire/session.ts";
 import { connectSession } from "../wire/tcp_session.ts";
 import { ownKeyPair } from "./own_key.ts";
+import { withDirectory } from "./root_trouble.ts";
 import { DEFAULT_PORT, formatTargetName, type TargetName } from "./target_name.ts";
 
 /** A target that sessions can be opened with. */
@@ -58,7 +59,7 @@ export interface ReachOptions {
 export async function reachTarget(target: TargetName, options: ReachOptions): Promise<ReachableTarget> {
   switch (target.kind) {
     case "directory":
-      checkApart(options.root, target.path);
+      withDirectory(target.path, () => checkApart(options.root, target.path));
       return options.dryRun ? lookAtDirectory(target.path) : reachDirectory(target.path);
     case "server":
       return reachServer(findPeer(target, options), options);
@@ -73,13 +74,13 @@ export async function reachTarget(target: TargetName, options: ReachOptions): Pr
  * @throws {CommandError} If another process uses it.
  */
 export function reachDirectory(path: string): ReachableTarget {
-  const places = localPlaces(path);
+  const places = withDirectory(path, () => localPlaces(path));
   let lock: Lock | undefined;
   let client: ApplyClient | undefined;
   return {
     label: path,
     async connect() {
-      mkdirSync(places.stateDirectory, { recursive: true, mode: 0o700 });
+      withDirectory(path, () => mkdirSync(places.stateDirectory, { recursive: true, mode: 0o700 }));
       lock ??= acquireLock(join(places.stateDirectory, "replica.lock"));
       if (client?.failure) await client.close();
       if (!client || client.failure) {

@@ -29,7 +29,7 @@ import { systemFileSystem } from "../sys/system.ts";
 import { realPathOf } from "../target/places.ts";
 import { type ExitCode, type Io, printJson, stoppedExitCode } from "./mode.ts";
 import { isOwnState } from "./own_state.ts";
-import { rootTrouble } from "./root_trouble.ts";
+import { rootTrouble, withDirectory } from "./root_trouble.ts";
 import { type ReachableTarget, reachTarget } from "./targets.ts";
 import { parseWatchSourceOptions, type WatchSourceOptions } from "./watch_source_options.ts";
 
@@ -44,7 +44,7 @@ interface SetFile {
 export async function run(args: string[], io: Io): Promise<ExitCode> {
   const options = parseWatchSourceOptions(args, io);
   const state = stateDirectory(options.state, io);
-  const root = realPathOf(options.root);
+  const root = withDirectory(options.root, () => realPathOf(options.root));
   const set = options.name ?? defaultSetName(root);
   const directory = setDirectory(state, set);
   const known = loadSet(directory);
