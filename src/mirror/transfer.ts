@@ -11,7 +11,7 @@
 import { yieldToEvents } from "../base/clock.ts";
 import { limits } from "../base/limits.ts";
 import type { Op, TransferBase } from "../ops/op.ts";
-import type { OpenFile, Stat, Tree } from "../sys/file_system.ts";
+import { type OpenFile, sameFile, type Stat, type Tree } from "../sys/file_system.ts";
 import { pageAligned } from "../sys/libc.ts";
 import { differingRanges, type Range, rangesSize } from "./differences.ts";
 import type { Held, Signature } from "../ops/held.ts";
@@ -165,7 +165,7 @@ class Transfer {
     ) {
       return { state: "unchanged", stat: this.#stat, signature: this.#signature() };
     }
-    const base = this.#chooseBase(ranges);
+    const base = this.#chooseBase(ranges, held);
     await this.#begin(base);
     try {
       await this.#send(base === "empty" ? [{ start: 0, end: this.#stat.size }] : ranges!);
@@ -245,11 +245,25 @@ class Transfer {
     return hashes;
   }
 
-  #chooseBase(ranges: Range[] | undefined): TransferBase {
+  /**
+   * In place only what was changed in place here, too: a version that took its name by rename appears at once there as
+   * it did here, and so does one of which most is new.
+   */
+  #chooseBase(ranges: Range[] | undefined, held: Held | undefined): TransferBase {
     if (ranges === undefined) return "empty";
     const changed = rangesSize(ranges);
-    if (this.#stat.size >= limits.patchFileSizeMin && changed <= limits.patchSizeMax) return "patch";
-    return changed * 2 > this.#stat.size && this.#stat.size > 2 * this.#coarse ? "empty" : "copy";
+    const mostly = changed * 2 > this.#stat.size && this.#stat.size > 2 * this.#coarse;
+    // The inode that the receiver's file was made from is not known after its listing was taken for the index.
+    const isReplaced = held !== undefined && held.ino !== 0n && !sameFile(held, this.#stat);
+    const isPatchable = this.#stat.size >= limits.patchFileSizeMin && changed <= limits.patchSizeMax;
+    if (isPatchable && !isReplaced && (!mostly || this.#isAppended(ranges))) return "patch";
+    return mostly ? "empty" : "copy";
+  }
+
+  /** Whether everything that differs lies behind the receiver's last block. */
+  #isAppended(ranges: Range[]): boolean {
+    const end = Math.floor(this.#theirSize / this.#coarse) * this.#coarse;
+    return ranges.every(({ start }) => start >= end);
   }
 
   async #begin(base: TransferBase): Promise<void> {
