@@ -38,6 +38,8 @@ export class Proxy implements AsyncDisposable {
   flip: BitFlip | undefined;
   /** Cuts each connection made from now on after so many bytes have passed in the direction; undefined for never. */
   cutAfter: { direction: Direction; bytes: number } | undefined;
+  /** While it is an array, copies of everything that passes are added to it. */
+  recording: Uint8Array[] | undefined;
   /** Closes new connections at once, as a server that is gone does. */
   refusing = false;
 
@@ -137,6 +139,7 @@ export class Proxy implements AsyncDisposable {
         const bytes = buffer.subarray(0, Math.min(size, limit - passed));
         if (flip?.direction === direction) flipBit(bytes, flip.offset - passed, flip.bit ?? 0);
         passed += bytes.length;
+        this.recording?.push(bytes.slice());
         this.bytes[direction] += bytes.length; // before the other end can see them
         for (let written = 0; written < bytes.length;) written += await to.write(bytes.subarray(written));
         if (passed >= limit) return this.#close(line);
