@@ -192,7 +192,9 @@ class Transfer {
       blockSize: this.#coarse,
       fileSize: this.#stat.size,
     });
-    if (rangesSize(differing) * 2 > this.#stat.size && this.#stat.size > 2 * this.#coarse) return differing;
+    // Where nearly every coarse block differs the file was written anew, as a rule: fine hashes would save nothing.
+    const isRewritten = rangesSize(differing) * 8 > this.#stat.size * 7 && this.#stat.size > 2 * this.#coarse;
+    if (isRewritten) return differing;
     for (const range of differing) for (const block of this.#blocksOf(range)) this.#partlySent.add(block);
     return await this.#refine(differing, theirs.fileSize);
   }

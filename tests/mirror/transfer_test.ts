@@ -63,6 +63,15 @@ Deno.test("transferFile() sends 20 changed blocks of 4 KiB in 64 MiB with at mos
   rig.assertEqual(result.signature);
 });
 
+Deno.test("transferFile() sends single blocks of a file that changed a little in most places", async () => {
+  const ours = seededBytes(2 * MiB);
+  const offsets = Array.from({ length: 24 }, (_, i) => i * 64 * KiB + 9 * KiB);
+  await using rig = await Rig.make({ ours, theirs: changedAt(ours, offsets) });
+  const result = atRest(await rig.send());
+  assertEquals(rig.blocks, offsets.map((offset) => [offset - KiB, 4 * KiB]));
+  rig.assertEqual(result.signature);
+});
+
 Deno.test("transferFile() asks nothing of the whole file if the signature is known, and sends the same", async () => {
   const ours = seededBytes(3 * MiB);
   await using rig = await Rig.make({ ours, theirs: changedAt(ours, [2 * MiB + 5]) });
