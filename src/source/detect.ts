@@ -19,7 +19,7 @@ import { limits } from "../base/limits.ts";
 import type { Held } from "../ops/held.ts";
 import { planEntry, sendableAttributes } from "../mirror/plan.ts";
 import { isLarge, readSmallFile, type TransferContext } from "../mirror/transfer.ts";
-import type { Op } from "../ops/op.ts";
+import { fitsOp, type Op } from "../ops/op.ts";
 import { sameFile, type Stat, type Tree } from "../sys/file_system.ts";
 import type { Index } from "./index.ts";
 import type { Priority } from "./lane.ts";
@@ -115,6 +115,7 @@ export class Detector {
         names.add(name);
         this.entriesSeen++;
         if (this.#isOutside(path)) return;
+        if (!this.#fits(path)) return;
         if (!stat) return this.#context.problem(path, "read", new Error("its attributes cannot be read"));
         if (stat.kind === "directory") below.push(path);
         if (this.#differs(path, stat)) note(batch, path, { ...stat });
@@ -158,7 +159,7 @@ export class Detector {
   }
 
   #readAttributes(path: string, batch: Batch): void {
-    if (this.#isOutside(path)) return;
+    if (this.#isOutside(path) || !this.#fits(path)) return;
     try {
       const stat = this.#context.tree.stat(path);
       if (stat) note(batch, path, stat);
@@ -171,6 +172,13 @@ export class Detector {
 
   #isOutside(path: string): boolean {
     return baseName(path) === RESERVED_NAME || this.#context.isExcluded(path);
+  }
+
+  /** A path that no op can name is a problem of its entry, and of what lies below. */
+  #fits(path: string): boolean {
+    if (fitsOp(path)) return true;
+    this.#context.problem(path, "read", new Error(`its path is longer than ${limits.pathSizeMax} bytes`));
+    return false;
   }
 
   /** A quick look for scans: whether there is anything to do. */
