@@ -20,6 +20,7 @@
  */
 import { ByteReader, ByteWriter } from "../base/bytes.ts";
 import { ProtocolError } from "../base/errors.ts";
+import { limits } from "../base/limits.ts";
 import { checkRelativePath, pathFromBytes, pathToBytes, quote } from "../base/path.ts";
 import type { AttributeChange } from "../sys/file_system.ts";
 
@@ -206,7 +207,17 @@ function decodeFields(kind: OpKind, reader: ByteReader): Op {
   }
 }
 
-/** Appends a path as the module's drawing says. */
+/** Whether a path can stand in an op. A longer one is a problem of its entry. */
+export function fitsOp(path: string): boolean {
+  // A unit of UTF-16 takes three bytes at most.
+  return path.length * 3 <= limits.pathSizeMax || pathToBytes(path).length <= limits.pathSizeMax;
+}
+
+/**
+ * Appends a path as the module's drawing says.
+ *
+ * @throws {RangeError} If it does not fit (see {@linkcode fitsOp}).
+ */
 export function encodePath(path: string, writer: ByteWriter): void {
   writer.bytes16(pathToBytes(path));
 }

@@ -13,6 +13,7 @@ import { pathFromBytes } from "../../src/base/path.ts";
 import {
   decodeOp,
   encodeOp,
+  fitsOp,
   type Op,
   OP_HEADER_SIZE,
   type OpKind,
@@ -104,6 +105,9 @@ Deno.test("decodeOp() leaves the reader behind its op, and data is a view of the
 Deno.test("encodeOp() refuses a path that does not fit its size", () => {
   const unlink = (size: number): Op => ({ kind: "unlink", path: "a".repeat(size) });
   assertEquals(decoded(encoded(unlink(65_535))), unlink(65_535));
+  assertEquals([fitsOp("a".repeat(65_535)), fitsOp("a".repeat(65_536))], [true, false]);
+  assertEquals([fitsOp("€".repeat(21_845)), fitsOp("€".repeat(21_846))], [true, false]);
+  assertEquals([fitsOp("\udc80".repeat(65_535)), fitsOp("\udc80".repeat(65_536))], [true, false]);
   assertThrows(() => encoded(unlink(65_536)), RangeError, "at most 65,535");
 });
 
