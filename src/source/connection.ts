@@ -28,7 +28,7 @@ export interface ConnectionOptions {
   hello: () => Hello;
   /** The target answered; the lane is attached to the session here. */
   onWelcome: (session: Session, welcome: Welcome, touched: TouchedPath[]) => void;
-  /** Any later message. */
+  /** Any later message; before the welcome only `blocked`. */
   onMessage: (message: Message) => void;
   /** The session is gone. */
   onLost: (error: unknown) => void;
@@ -118,6 +118,11 @@ export class Connection {
     const touched: TouchedPath[] = [];
     for (let last = false; !last;) {
       const message = await receiveMessage(session);
+      if (message.type === "blocked") {
+        // Touched paths come when it is over.
+        this.#options.onMessage(message);
+        continue;
+      }
       if (message.type !== "touched") {
         throw new ProtocolError(`Cannot begin session: "${message.type}" came early`);
       }
