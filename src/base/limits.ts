@@ -117,6 +117,9 @@ export const limits = {
   /** A directory not found where it was heard of is tried again so long and so often; then the tree is armed anew. */
   misplacedMs: 1_000,
   misplacedTries: 20,
+  /** Directories found elsewhere than told: the tree is audited after such a quiet time, at most so often. */
+  auditQuietMs: 200,
+  auditEveryMs: 3_000,
   /** A directory that lost its place in the tree stays watched so long, should a later event tell its new place. */
   limboMs: 50,
   /** Whether the root still stands at its path is looked at this often. */
@@ -135,8 +138,8 @@ export const limits = {
   deafScanMs: 2_000,
   /** `watchfs`: pause between two probes of whether it still hears, and the time each has to be heard. */
   watchfsProbeMs: 2_000,
-  /** `watchfs`: deaf watchers left behind (each keeps a thread); then it no longer listens. */
-  deafWatchersMax: 3,
+  /** `watchfs`: failures in a row; then it no longer listens. */
+  watchfsFailuresMax: 100,
 
   // ——— Target ———
 

@@ -26,6 +26,9 @@ import type { Interceptor, InterceptorOptions, InterceptorStats } from "./interc
 import { WatchArmer } from "./watch_armer.ts";
 import { NONE, REFUSED, ROOT } from "./watch_tree.ts";
 
+/** Reads of 256 KiB before other work gets its turn. */
+const READS_MAX = 16;
+
 /** The first half of a rename, waiting for the second. */
 interface Departure {
   path: string;
@@ -49,6 +52,8 @@ export class InotifyInterceptor implements Interceptor {
   #state: "new" | "arming" | "hearing" | "gone" | "stopped" = "new";
   #rearmReason = "";
   #rootCheckedMs = 0;
+  /** Callers of {@linkcode sync}. */
+  readonly #asked: ((told: boolean) => void)[] = [];
   #arming: Promise<void> | undefined;
   #running: Promise<void> | undefined;
 
@@ -80,6 +85,13 @@ export class InotifyInterceptor implements Interceptor {
     this.#running = this.#run();
   }
 
+  sync(): Promise<boolean> {
+    if (this.#state !== "hearing") return Promise.resolve(false);
+    const answered = new Promise<boolean>((resolve) => this.#asked.push(resolve));
+    this.#queue.wake();
+    return answered;
+  }
+
   async stop(): Promise<void> {
     if (this.#state !== "gone") this.#state = "stopped";
     await this.#arming;
@@ -106,8 +118,7 @@ export class InotifyInterceptor implements Interceptor {
   async #arm(): Promise<void> {
     this.#armer.armBelow(ROOT, "");
     while (this.#armer.busy && !this.#isStopped()) {
-      this.#armer.work(performance.now() + limits.sliceMs);
-      await this.#drain();
+      this.#armer.work(performance.now() + limits.sliceMs, await this.#drain());
       this.#batch.take();
       await yieldToEvents();
     }
@@ -119,14 +130,17 @@ export class InotifyInterceptor implements Interceptor {
         if (this.#rearmReason !== "") await this.#rearm();
         else if (!this.#armer.busy) await this.#waitForEvents();
         if (this.#isStopped()) break;
-        await this.#drain();
+        const asked = this.#asked.length;
+        const allHeard = await this.#drain();
         this.#settle();
-        this.#armer.work(performance.now() + limits.sliceMs);
+        this.#armer.work(performance.now() + limits.sliceMs, allHeard);
         this.#deliver();
         if (this.#armer.lost) this.#rearmReason ||= "a directory was not where it was heard of";
+        if (allHeard && this.#isAllTold()) this.#answer(asked, !this.#armer.disordered);
         await yieldToEvents();
       }
     } finally {
+      this.#answer(this.#asked.length, false);
       // Nothing polls here, so that an error from the consumer may leave.
       this.#queue.close();
     }
@@ -138,21 +152,34 @@ export class InotifyInterceptor implements Interceptor {
     if (!this.#isStopped()) await systemClock.sleep(limits.hintGatherMs);
   }
 
-  /** Takes all events that wait now, in slices. */
-  async #drain(): Promise<void> {
+  /** Answers the first `count` callers of {@linkcode sync}. */
+  #answer(count: number, told: boolean): void {
+    for (const answer of this.#asked.splice(0, count)) answer(told);
+  }
+
+  /** Whether nothing that was heard waits to be told, or whether that would take an audit. */
+  #isAllTold(): boolean {
+    if (this.#rearmReason !== "" || this.#departures.size > 0) return false;
+    return this.#armer.disordered || !(this.#armer.busy || this.#armer.unsure);
+  }
+
+  /** Takes all events that wait now, in slices. `false` if more may wait. */
+  async #drain(): Promise<boolean> {
     let sliceEnd = performance.now() + limits.sliceMs;
     let taken = 0;
     // Bounded: a writer faster than this loop must not keep departures and directories waiting.
-    for (let reads = 0; reads < 16 && this.#queue.fill(); reads++) {
+    for (let reads = 0; reads < READS_MAX; reads++) {
+      if (!this.#queue.fill()) return true;
       while (this.#queue.next()) {
         this.#take();
         if ((++taken & 255) !== 0 || performance.now() < sliceEnd) continue;
         if (this.#state === "hearing") this.#deliver();
         await yieldToEvents();
-        if (this.#isStopped()) return;
+        if (this.#isStopped()) return false;
         sliceEnd = performance.now() + limits.sliceMs;
       }
     }
+    return false;
   }
 
   /** What becomes due between two drains. */
@@ -265,7 +292,10 @@ export class InotifyInterceptor implements Interceptor {
   /** The second half of a rename did not come: it left the tree. */
   #departed(departure: Departure): void {
     this.#batch.look(departure.path);
-    if (this.#isStillAt(departure)) this.#armer.left(departure.node);
+    if (!this.#isStillAt(departure)) return;
+    // It may have come back to the same place meanwhile.
+    const { tree } = this.#armer;
+    this.#armer.adopt(tree.parent(departure.node), tree.name(departure.node));
   }
 
   /** Whether the directory that departed was watched, and nothing else was found out about it since. */

@@ -43,13 +43,18 @@ export const IN = {
   IGNORED: 0x8000,
   ONLYDIR: 0x0100_0000,
   DONT_FOLLOW: 0x0200_0000,
+  MASK_ADD: 0x2000_0000,
   EXCL_UNLINK: 0x0400_0000,
   ISDIR: 0x4000_0000,
 } as const;
 
-/** What is heard of a directory. `EXCL_UNLINK`: writes to a file that has no name any more are not ours. */
+/**
+ * What is heard of a directory. `EXCL_UNLINK`: writes to a file that has no name any more are not ours. `MASK_ADD`:
+ * watching a directory again, as proving it does, would otherwise clear its mask for a moment, and the kernel drops
+ * what happens in that moment.
+ */
 const heard = IN.MODIFY | IN.ATTRIB | IN.CLOSE_WRITE | IN.MOVED_FROM | IN.MOVED_TO | IN.CREATE | IN.DELETE |
-  IN.EXCL_UNLINK | IN.ONLYDIR;
+  IN.EXCL_UNLINK | IN.ONLYDIR | IN.MASK_ADD;
 
 /** The root has no watched parent that would tell of its end. */
 const heardOfRoot = heard | IN.DELETE_SELF | IN.MOVE_SELF;
@@ -84,6 +89,7 @@ export class InotifyQueue {
   readonly #words = new DataView(this.#events.buffer, this.#events.byteOffset, READ_SIZE);
   readonly #path = new PathBuffer();
   readonly #one = new Uint8Array(new BigUint64Array([1n]).buffer);
+  readonly #woken = new Uint8Array(8);
   #closed = false;
   #filled = 0;
   #at = 0;
@@ -173,6 +179,7 @@ export class InotifyQueue {
   /** Resolves when events wait, after {@linkcode wake}, or after `timeoutMs`. Only one wait at a time. */
   async wait(timeoutMs: number): Promise<void> {
     await this.#libc.pollLater(addressOf(this.#polled), 2, timeoutMs);
+    this.#libc.read(this.#waker, this.#woken, 8);
   }
 
   /** Ends the wait in progress, or the next one. */

@@ -14,6 +14,9 @@
  * | the parent cannot be proven   | an event about it is still to come: tried again, at last the whole tree      |
  *
  * A node in limbo gives no hints. A later event may give it a place; otherwise its watches end.
+ *
+ * When directories were found at other places than events had told (a race of renames, rare), the whole tree is
+ * *audited* once it is quiet: every directory is listed again, what was missed is watched and looked below.
  * @module
  */
 import { limits } from "../base/limits.ts";
@@ -31,6 +34,8 @@ interface Job {
   reason: string;
   /** Directories that were watched already are listed too. */
   full: boolean;
+  /** Only what was missed is looked below. */
+  audit: boolean;
 }
 
 /** A place that could not be looked at. */
@@ -38,6 +43,8 @@ interface Misplaced {
   parent: number;
   name: string;
   deadlineMs: number;
+  /** Times it was looked at when nothing was left to be heard. */
+  tries: number;
 }
 
 /** A name in a directory of which the path is known. */
@@ -56,6 +63,9 @@ export interface WatchArmerOptions {
   batch: HintBatch;
 }
 
+/** A directory is found below itself, as far as is known: its own event is still to come. */
+const AMBIGUOUS = -3;
+
 const gone = new Set(["ENOENT", "ENOTDIR", "ELOOP"]);
 
 /** The watches of one tree. */
@@ -67,11 +77,16 @@ export class WatchArmer {
   readonly #jobs = new Map<number, Job>();
   /** Nodes that some job still has to list. */
   readonly #unlisted = new Set<number>();
+  /** Those of them for which the job must list known directories too. */
+  readonly #unlistedFully = new Set<number>();
   readonly #excluded = new Set<number>();
   readonly #limbo = new Map<number, number>();
   #misplaced: Misplaced[] = [];
   #refused = 0;
   #lost = false;
+  /** When something was last found at another place than told; `undefined` if an audit followed. */
+  #disorderMs: number | undefined;
+  #auditedMs = -Infinity;
   #heardLately = new Set<number>();
   #heardBefore = new Set<number>();
   #turnedMs = performance.now();
@@ -92,6 +107,16 @@ export class WatchArmer {
     return this.#jobs.size > 0;
   }
 
+  /** Whether an audit is due or in progress: until it is done, nothing can be promised. */
+  get disordered(): boolean {
+    return this.#disorderMs !== undefined || this.#jobs.get(ROOT)?.audit === true;
+  }
+
+  /** Whether some place must be looked at again before everything heard of has been told. */
+  get unsure(): boolean {
+    return this.#misplaced.length > 0;
+  }
+
   /** Whether a directory could not be found again: only arming the whole tree anew helps. */
   get lost(): boolean {
     return this.#lost;
@@ -100,7 +125,8 @@ export class WatchArmer {
   /** Milliseconds until {@linkcode work} should be called even if nothing was heard. */
   get patienceMs(): number {
     if (this.#misplaced.length > 0) return limits.renamePartnerMs;
-    return this.#limbo.size > 0 ? limits.limboMs : Infinity;
+    if (this.#limbo.size > 0) return limits.limboMs;
+    return this.#disorderMs === undefined ? Infinity : limits.auditQuietMs;
   }
 
   /** Notes that something was heard in a directory. */
@@ -109,10 +135,12 @@ export class WatchArmer {
   }
 
   /** Lists a watched directory and watches everything below it; then it is looked below for `reason`. */
-  armBelow(node: number, reason: string, options: { full?: boolean } = {}): void {
+  armBelow(node: number, reason: string, options: { full?: boolean; audit?: boolean } = {}): void {
     this.#unlisted.add(node);
-    const full = options.full || this.#jobs.get(node)?.full || false;
-    this.#jobs.set(node, { top: node, stack: [node], reason, full });
+    const begun = this.#jobs.get(node);
+    const audit = options.audit ?? false;
+    const full = options.full || begun?.full || this.#unlistedFully.delete(node);
+    this.#jobs.set(node, { top: node, stack: [...begun?.stack ?? [], node], reason, full, audit });
   }
 
   /** Looks at a place where a directory may be: watches it, or finds that it is the one known, or none. */
@@ -122,7 +150,8 @@ export class WatchArmer {
 
   /** Looks at a place a little later, when more was heard. */
   lookAgain(parent: number, name: string): void {
-    this.#misplaced.push({ parent, name, deadlineMs: performance.now() + limits.misplacedMs });
+    this.#noteDisorder();
+    this.#misplaced.push({ parent, name, deadlineMs: performance.now() + limits.misplacedMs, tries: 0 });
   }
 
   /** A directory was renamed inside the tree. Everything below it moves along. */
@@ -136,6 +165,9 @@ export class WatchArmer {
     this.adopt(parent, name);
     if (!tree.exists(node)) return;
     const holes = anyWithin(tree, this.#excluded, node);
+    // A job that lists something in it would look below its old place only.
+    const listing = anyWithin(tree, this.#unlisted, node);
+    if (listing) return this.armBelow(node, "it was renamed while it was listed", { full: true });
     if (holes) return this.armBelow(node, "rules may meet it otherwise under its new name", { full: true });
     const path = tree.path(node);
     if (path !== undefined && this.#heardWithin(node)) {
@@ -159,11 +191,16 @@ export class WatchArmer {
     this.#remove(node);
   }
 
-  /** Goes on with listings, misplaced directories and limbo, until `endMs` of `performance.now()`. */
-  work(endMs: number): void {
-    this.#retryMisplaced();
+  /**
+   * Goes on with listings, misplaced directories and limbo, until `endMs` of `performance.now()`.
+   *
+   * @param allHeard Whether the kernel's queue was empty just now.
+   */
+  work(endMs: number, allHeard: boolean): void {
+    this.#retryMisplaced(allHeard);
     this.#clearLimbo(endMs);
     const nowMs = performance.now();
+    if (allHeard) this.#auditIfDue(nowMs);
     if (nowMs - this.#turnedMs > limits.recentlyHeardMs) {
       this.#turnedMs = nowMs;
       this.#heardBefore = this.#heardLately;
@@ -181,7 +218,23 @@ export class WatchArmer {
     }
   }
 
-  #finish({ top, reason }: Job): void {
+  /** Puts the whole tree to the test after a disorder, when all is quiet. */
+  #auditIfDue(nowMs: number): void {
+    if (this.#disorderMs === undefined || this.busy || this.unsure || this.#limbo.size > 0) return;
+    if (nowMs - this.#disorderMs < limits.auditQuietMs || nowMs - this.#auditedMs < limits.auditEveryMs) {
+      return;
+    }
+    this.#disorderMs = undefined;
+    this.#auditedMs = nowMs;
+    this.armBelow(ROOT, "", { full: true, audit: true });
+  }
+
+  #noteDisorder(): void {
+    this.#disorderMs = performance.now();
+  }
+
+  #finish({ top, reason, audit }: Job): void {
+    if (audit) return;
     const path = this.tree.exists(top) ? this.tree.path(top) : undefined;
     if (path === undefined) return;
     // Should it be renamed before the consumer came to look below it.
@@ -195,14 +248,21 @@ export class WatchArmer {
     const path = tree.path(node);
     if (path === undefined || tree.wd(node) <= 0) return;
     const fd = this.#openProven(node, path, true);
-    if (fd < 0) return this.#couldNotList(node);
+    if (fd < 0) return this.#couldNotList(job, node);
     const listed = this.#queue.listDirectories(fd, (name) => {
       const child = this.#watchChild(fd, { parent: node, parentPath: path, name });
-      if (child === NONE || (!job.full && !this.#unlisted.has(child))) return;
+      if (child === NONE || child === AMBIGUOUS) {
+        if (child === AMBIGUOUS) this.lookAgain(node, name);
+        return;
+      }
+      const isNew = this.#unlisted.has(child);
+      if (job.audit && isNew && !this.#jobs.has(child)) return this.armBelow(child, "it was missed");
+      if (!job.full && !isNew) return;
       job.stack.push(child);
     });
     this.#queue.closeDirectory(fd);
     if (listed) this.#unlisted.delete(node);
+    else if (gone.has(this.#queue.failure)) this.left(node);
     else this.#refuse(tree.parent(node), tree.name(node), path);
   }
 
@@ -225,10 +285,8 @@ export class WatchArmer {
     const known = tree.byWd(wd);
     const held = tree.find(parent, name);
     if (known !== NONE && known === held) return known;
-    if (known !== NONE && tree.isWithin(parent, known)) {
-      this.lookAgain(parent, name);
-      return NONE;
-    }
+    if (known !== NONE && tree.isWithin(parent, known)) return AMBIGUOUS;
+    if (known !== NONE || (held !== NONE && tree.wd(held) > 0)) this.#noteDisorder();
     if (held !== NONE) this.left(held);
     if (known === NONE) {
       const added = tree.add(parent, name, wd);
@@ -251,19 +309,22 @@ export class WatchArmer {
     if (fd < 0) return false;
     const child = this.#watchChild(fd, { parent, parentPath, name });
     this.#queue.closeDirectory(fd);
+    if (child === AMBIGUOUS) return false;
     if (child !== NONE && this.#unlisted.has(child) && !this.#jobs.has(child)) {
       this.armBelow(child, "it appeared");
     }
     return true;
   }
 
-  #couldNotList(node: number): void {
+  #couldNotList(job: Job, node: number): void {
     const { tree } = this;
     const denied = this.#queue.failure === "EACCES" || this.#queue.failure === "ENAMETOOLONG";
     if (node === ROOT) this.#loseTrack();
     else if (denied) this.#refuse(tree.parent(node), tree.name(node), tree.path(node)!);
     else {
+      this.#noteDisorder();
       this.#unlisted.add(node);
+      if (job.full) this.#unlistedFully.add(node);
       this.lookAgain(tree.parent(node), tree.name(node));
     }
   }
@@ -294,14 +355,15 @@ export class WatchArmer {
     return this.#queue.openProven(absolute, this.tree.wd(node), { root: node === ROOT, listed });
   }
 
-  #retryMisplaced(): void {
+  #retryMisplaced(allHeard: boolean): void {
     if (this.#misplaced.length === 0) return;
     const trying = this.#misplaced;
     this.#misplaced = [];
     const nowMs = performance.now();
     for (const place of trying) {
       if (this.#tryAdopt(place.parent, place.name)) continue;
-      if (nowMs > place.deadlineMs) this.#loseTrack();
+      if (allHeard) place.tries++;
+      if (nowMs > place.deadlineMs && place.tries > limits.misplacedTries) this.#loseTrack();
       else this.#misplaced.push(place);
     }
   }
@@ -326,6 +388,7 @@ export class WatchArmer {
     if (wd === REFUSED) this.#refused--;
     this.#excluded.delete(node);
     this.#unlisted.delete(node);
+    this.#unlistedFully.delete(node);
     this.#limbo.delete(node);
     this.tree.remove(node);
   }

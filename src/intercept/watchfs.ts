@@ -7,14 +7,15 @@
  * | watches a new directory too late                      | it is looked below at once, after 0.3 s and after 1.5 s |
  * | loses most of a storm; swallows the kernel's overflow | a storm, or `flag: "rescan"`, is one look at everything |
  * | loses what nobody can know of                         | a look at everything every `verifyEveryMs`              |
- * | throws on a name that is not UTF-8                    | a new watcher, then a look at everything                |
- * | opens a FIFO of which it hears and never returns      | a probe outside the tree tells; a new watcher; after    |
- * |                                                       | three of them only looks at everything, every 2 s       |
+ * | throws on a name that is not UTF-8                    | a look at everything; the same watcher goes on          |
+ * | opens a FIFO that it hears of, and hangs              | a probe outside the tree tells; until it hears again    |
+ * |                                                       | only looks at everything, every 2 s                     |
  * | goes on listening to a root that is no longer there   | the root's identity is compared with every probe        |
  * | cannot watch a whole tree (watch limit)               | only looks at everything                                |
  *
- * A watcher that hangs cannot be ended: its thread and its descriptors stay until the FIFO is opened by a writer or the
- * process ends. It is not this thread that hangs. (To open the FIFO ourselves would wake its readers with an end of file.)
+ * A watcher that hangs is not this thread, but to close it or to start another one in this process hangs this thread too, and
+ * so does a process that ends without `Deno.exit`. So it is left alone; it goes on when somebody opens the FIFO for
+ * writing. (To do that ourselves would give its readers an end of file.)
  *
  * Renames come as two separate paths: `moved` is never said. Excluded directories are heard of too.
  * Starting takes as long as watching every directory does, in one go.
@@ -37,6 +38,9 @@ export interface WatchfsOptions extends InterceptorOptions {
 
 const PROBE_NAME = "probe";
 
+/** Whether the one thread that serves all watchers of this thread hangs. */
+let hangsHere = false;
+
 /** The `watchfs` interceptor. */
 export class WatchfsInterceptor implements Interceptor {
   readonly name = "watchfs";
@@ -45,7 +49,6 @@ export class WatchfsInterceptor implements Interceptor {
   readonly #counts = { events: 0, overflows: 0, unwatched: 0, limitation: "" };
   readonly #batch = new HintBatch();
   readonly #timers = new Set<ReturnType<typeof setTimeout>>();
-  readonly #listeners = new Set<Promise<void>>();
   /** Prefixes of reported paths: as given, and with symbolic links resolved. */
   #prefixes: string[] = [];
   #identity = "";
@@ -53,7 +56,9 @@ export class WatchfsInterceptor implements Interceptor {
   #probesSent = 0;
   #probesHeard = 0;
   #watcher: Deno.FsWatcher | undefined;
-  #deafWatchers = 0;
+  #isDeaf = false;
+  /** Called when a probe was heard, while the watcher is to be closed. */
+  #proven: (() => void) | undefined;
   #deliveryDue = false;
   #windowStartMs = 0;
   #windowEvents = 0;
@@ -84,58 +89,65 @@ export class WatchfsInterceptor implements Interceptor {
       () => this.#lookAtAll("regular verification"),
     );
     const deafScanMs = Math.min(limits.deafScanMs, this.#options.verifyEveryMs ?? limits.deafScanMs);
-    this.#every(deafScanMs, () => this.#watcher ?? this.#lookAtAll(this.#counts.limitation));
+    this.#every(deafScanMs, () => {
+      if (this.#counts.limitation !== "") this.#lookAtAll(this.#counts.limitation);
+    });
+  }
+
+  /** Promises nothing: only a scan tells. */
+  sync(): Promise<boolean> {
+    return Promise.resolve(false);
   }
 
   async stop(): Promise<void> {
     if (this.#state !== "gone") this.#state = "stopped";
     for (const timer of this.#timers) clearTimeout(timer);
     this.#timers.clear();
-    this.#closeWatcher();
-    await Promise.all(this.#listeners);
+    await this.#closeWatcher();
     const probeDirectory = this.#probeDirectory;
     this.#probeDirectory = "";
     if (probeDirectory !== "") await Deno.remove(probeDirectory, { recursive: true });
   }
 
-  /** Starts a watcher, or says why there can be none. */
+  /** Starts the watcher, or says why there can be none. */
   #listen(): void {
-    this.#probesSent = this.#probesHeard = 0;
+    if (hangsHere) return this.#limit("another watcher of this process hangs at a FIFO");
     try {
       this.#watcher = Deno.watchFs([this.#options.root, this.#probeDirectory], { recursive: true });
     } catch (error) {
-      this.#watcher = undefined;
-      // The root stands for the whole tree.
-      this.#counts.unwatched = 1;
-      this.#counts.limitation = `the tree cannot be watched: ${reasonOf(error)}`;
-      return;
+      return this.#limit(`the tree cannot be watched: ${reasonOf(error)}`);
     }
-    this.#counts.limitation = "";
-    this.#counts.unwatched = 0;
-    const listener = this.#take(this.#watcher);
-    this.#listeners.add(listener);
-    listener.finally(() => this.#listeners.delete(listener));
+    // Never awaited: that of a deaf watcher does not end.
+    this.#take(this.#watcher);
   }
 
-  /** Takes a watcher's events until it is closed or fails. */
+  /** From now on only regular looks at everything tell, until `limitation` is taken back. */
+  #limit(limitation: string): void {
+    this.#counts.limitation = limitation;
+    // The root stands for the whole tree.
+    this.#counts.unwatched = limitation === "" ? 0 : 1;
+  }
+
+  /** Takes events until the watcher is closed, or fails again and again. */
   async #take(watcher: Deno.FsWatcher): Promise<void> {
     const events = watcher[Symbol.asyncIterator]();
-    while (this.#watcher === watcher) {
-      let next: IteratorResult<Deno.FsEvent>;
+    for (let failures = 0; failures < limits.watchfsFailuresMax;) {
       try {
         // By hand: `for await` would end with the first name that is not UTF-8.
-        next = await events.next();
+        const next = await events.next();
+        if (next.done) return;
+        failures = 0;
+        if (!this.#noteProbe(next.value.paths) && this.#state === "hearing") this.#takeEvent(next.value);
       } catch (error) {
-        if (this.#watcher === watcher) this.#restart(`listening failed: ${reasonOf(error)}`);
-        return;
+        failures++;
+        this.#lookAtAll(`listening failed: ${reasonOf(error)}`);
       }
-      if (next.done) return;
-      if (this.#watcher === watcher) this.#takeEvent(next.value);
     }
+    this.#limit("listening fails again and again");
   }
 
   #takeEvent(event: Deno.FsEvent): void {
-    if (this.#noteProbe(event.paths) || (event.kind === "access" && !event.flag)) return;
+    if (event.kind === "access" && !event.flag) return;
     this.#counts.events++;
     if (event.flag === "rescan") {
       this.#counts.overflows++;
@@ -184,11 +196,16 @@ export class WatchfsInterceptor implements Interceptor {
 
   /** Whether the root still stands, and whether the last probe was heard; then sends the next one. */
   #probe(): void {
-    if (this.#isRootGone() || !this.#watcher) return;
+    if (this.#isRootGone() || !this.#watcher || this.#isDeaf) return;
     if (this.#probesHeard < this.#probesSent) {
-      this.#deafWatchers++;
-      return this.#restart("nothing is heard, perhaps for a FIFO in the tree");
+      this.#isDeaf = hangsHere = true;
+      this.#limit("nothing is heard, perhaps because of a FIFO in the tree");
+      return this.#lookAtAll(this.#counts.limitation);
     }
+    this.#sendProbe();
+  }
+
+  #sendProbe(): void {
     try {
       Deno.writeTextFileSync(`${this.#probeDirectory}/${PROBE_NAME}`, `${this.#probesSent}`);
       this.#probesSent++;
@@ -200,6 +217,12 @@ export class WatchfsInterceptor implements Interceptor {
   #noteProbe(paths: string[]): boolean {
     if (!paths.some((path) => path.startsWith(this.#probeDirectory))) return false;
     this.#probesHeard = this.#probesSent;
+    this.#proven?.();
+    if (this.#isDeaf) {
+      this.#isDeaf = hangsHere = false;
+      this.#limit("");
+      this.#lookAtAll("it hears again");
+    }
     return true;
   }
 
@@ -214,26 +237,23 @@ export class WatchfsInterceptor implements Interceptor {
     this.#batch.rootGone(reason);
     this.#deliver();
     this.#state = "gone";
-    this.#closeWatcher();
     return true;
   }
 
-  #restart(reason: string): void {
-    this.#closeWatcher();
-    if (this.#state !== "hearing") return;
-    if (this.#deafWatchers < limits.deafWatchersMax) {
-      this.#listen();
-    } else {
-      this.#counts.unwatched = 1;
-      this.#counts.limitation = `${reason}; no longer listening`;
-    }
-    this.#lookAtAll(reason);
-  }
-
-  #closeWatcher(): void {
-    const watcher = this.#watcher;
+  /** Closes the watcher if it is proven not to hang: else that would hang this thread. */
+  async #closeWatcher(): Promise<void> {
+    if (!this.#watcher || this.#isDeaf) return;
+    const proven = Promise.withResolvers<boolean>();
+    this.#proven = () => proven.resolve(true);
+    const timer = setTimeout(
+      () => proven.resolve(false),
+      this.#options.probeEveryMs ?? limits.watchfsProbeMs,
+    );
+    this.#sendProbe();
+    if (await proven.promise) this.#watcher.close();
+    else hangsHere = true;
+    clearTimeout(timer);
     this.#watcher = undefined;
-    watcher?.close();
   }
 
   #lookAtAll(reason: string): void {

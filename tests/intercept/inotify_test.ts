@@ -1,7 +1,75 @@
+import { assert, assertEquals } from "@std/assert";
 import { InotifyInterceptor } from "../../src/intercept/inotify.ts";
-import { testInterceptor } from "../contract/interceptor_suite.ts";
+import type { InterceptorOptions } from "../../src/intercept/interceptor.ts";
+import { Follower, testInterceptor } from "../contract/interceptor_suite.ts";
 import { lacks } from "../testing/needs.ts";
+import { runProcess } from "../testing/process.ts";
+import { tempDirectory } from "../testing/temp.ts";
 
 if (!lacks("linux")) {
   testInterceptor({ name: "inotify", create: (options) => new InotifyInterceptor(options), cannot: {} });
 }
+
+/** Runs `refused_follower.ts` by a shell that takes something from it first. */
+async function followRefused(root: string, { by, repair = "" }: { by: string[]; repair?: string }) {
+  const program = new URL("./refused_follower.ts", import.meta.url).pathname;
+  const config = new URL("../../deno.json", import.meta.url).pathname;
+  const args = [...by.slice(1), Deno.execPath(), "run", "-A", "--config", config, program, root, repair];
+  const { stdout, stderr } = await runProcess(by[0], args, {});
+  assert(stdout.startsWith("{"), stderr);
+  return JSON.parse(stdout);
+}
+
+Deno.test({
+  name: "inotify: directories beyond the watch limit are counted, and the rest is heard",
+  ignore: lacks("linux", "root", "command unshare"),
+  async fn() {
+    await using place = await tempDirectory();
+    for (let i = 0; i < 20; i++) Deno.mkdirSync(`${place.path}/${i}`);
+    // In a user namespace of its own the limit is lowered for nobody else.
+    const limited = 'echo 6 > /proc/sys/user/max_inotify_watches; exec "$@"';
+    const by = ["unshare", "-Ur", "bash", "-c", limited, "-"];
+    const found = await followRefused(place.path, { by });
+    assertEquals(found, { atStart: 15, atEnd: 16, belowNew: "it cannot be watched (ENOSPC)" });
+  },
+});
+
+Deno.test({
+  name: "inotify: a directory that may not be read is counted, and watched once it may be",
+  ignore: lacks("linux", "root", "command setpriv"),
+  async fn() {
+    await using place = await tempDirectory();
+    Deno.mkdirSync(`${place.path}/locked/below`, { recursive: true });
+    Deno.chmodSync(`${place.path}/locked`, 0o000);
+    const by = ["setpriv", "--bounding-set=-all", "--inh-caps=-all"];
+    const found = await followRefused(place.path, { by, repair: "locked" });
+    assertEquals(found, { atStart: 1, atEnd: 0 });
+  },
+});
+
+Deno.test({
+  name: "inotify: a mount below the root is watched, and so is what it hid once it is gone",
+  ignore: lacks("linux", "root", "command mount"),
+  async fn() {
+    await using place = await tempDirectory();
+    const mountPoint = `${place.path}/mount`;
+    Deno.mkdirSync(`${mountPoint}/hidden`, { recursive: true });
+    await runProcess("mount", ["-t", "tmpfs", "tmpfs", mountPoint], { expectCode: 0 });
+    let mounted = true;
+    try {
+      Deno.mkdirSync(`${mountPoint}/inner`);
+      const create = (options: InterceptorOptions) => new InotifyInterceptor(options);
+      await using follower = new Follower({ name: "inotify", create, cannot: {} }, { root: place.path });
+      await follower.start();
+      Deno.writeTextFileSync(`${mountPoint}/inner/f`, "1");
+      await follower.settled();
+      await runProcess("umount", ["-l", mountPoint], { expectCode: 0 });
+      mounted = false;
+      await follower.settled();
+      Deno.writeTextFileSync(`${mountPoint}/hidden/g`, "1");
+      await follower.settled();
+    } finally {
+      if (mounted) await runProcess("umount", ["-l", mountPoint]);
+    }
+  },
+});
