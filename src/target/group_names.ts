@@ -43,7 +43,7 @@ interface Barrier {
 /** What each use of a path cannot be mixed with, when the other came first. */
 const barriers: Record<Use | "read", Barrier> = {
   make: {
-    at: anyOf("remove", "from", "patch"),
+    at: anyOf("remove", "from", "patch", "close"),
     above: anyOf("remove", "from"),
     below: anyOf("from", "to", "patch"),
   },
@@ -51,7 +51,12 @@ const barriers: Record<Use | "read", Barrier> = {
   close: { at: all, above: anyOf("remove", "from"), below: anyOf("from", "to", "patch") },
   mkdir: { at: anyOf("remove", "from", "patch", "close"), above: anyOf("remove", "from"), below: none },
   attributes: { at: anyOf("from"), above: anyOf("from"), below: none },
-  remove: { at: anyOf("from", "to", "patch", "close"), above: anyOf("from"), below: anyOf("to", "patch") },
+  // What was made in a directory cannot be made again when a replay finds the directory gone.
+  remove: {
+    at: anyOf("attributes", "from", "to", "patch", "close"),
+    above: anyOf("from"),
+    below: anyOf("make", "close", "mkdir", "attributes", "to", "patch"),
+  },
   from: { at: all, above: anyOf("make", "remove", "from", "to", "patch"), below: all },
   to: { at: all, above: anyOf("make", "remove", "from", "to", "patch"), below: all },
   patch: { at: all, above: anyOf("make", "remove", "from", "to", "patch"), below: none },

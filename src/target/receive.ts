@@ -129,17 +129,20 @@ export class Receiver {
    * @throws {TransientError} If the machine is in trouble. The session ends.
    */
   work(): void {
-    const answer = this.#answers[0];
-    if (answer === undefined) return;
-    if (!answer.begun) this.flush();
-    if (this.#blockedReason !== "") return;
-    this.#answers.shift();
-    answer.begun = true;
-    const next = this.#orTransient(() => answer.messages.next());
-    if (next.done) return;
-    this.#options.send(next.value);
-    // The others get their turn first.
-    this.#answers.push(answer);
+    for (let answer = this.#answers[0]; answer !== undefined; answer = this.#answers[0]) {
+      if (!answer.begun) this.flush();
+      if (this.#blockedReason !== "") return;
+      this.#answers.shift();
+      answer.begun = true;
+      const { messages } = answer;
+      const next = this.#orTransient(() => messages.next());
+      // One that has nothing more to say takes no turn.
+      if (next.done) continue;
+      this.#options.send(next.value);
+      // The others get their turn first.
+      this.#answers.push(answer);
+      return;
+    }
   }
 
   /** Ends the session: what can be applied is, the rest is forgotten; the source still has it. */
@@ -288,7 +291,7 @@ export class Receiver {
     this.#replica.stats.block(reason);
   }
 
-  #ask(messages: Generator<Message, void>): void {
+  #ask(messages: Answer["messages"]): void {
     if (this.#answers.length >= limits.questionsMax) {
       throw new ProtocolError(`Cannot take a question: ${this.#answers.length} wait for their answer`);
     }

@@ -125,6 +125,7 @@ Deno.test("random ops: crashes at random calls, each with groups of another size
       replay(harness, script.ops, 1000);
       assertEquals(treeLines(directory.path).map(untimed), script.expected.map(untimed));
       assertEquals(harness.staged(), []);
+      assertEquals(failuresOf(harness), []);
     }),
     { numRuns: 150 },
   );
