@@ -3,11 +3,12 @@
  * @module
  */
 import { mkdirSync } from "node:fs";
-import { dirname, join } from "node:path";
+import { basename, dirname, join } from "node:path";
 import { CommandError, errorCode } from "../base/errors.ts";
 import { quote } from "../base/path.ts";
 import { AGENT } from "../base/version.ts";
 import { acquireLock, type Lock } from "../store/lock_file.ts";
+import { TARGET_STATE_NAME } from "../store/state_directory.ts";
 import { systemFileSystem } from "../sys/system.ts";
 import { ApplyClient } from "../target/apply_client.ts";
 import { openOnlooker } from "../target/onlooker.ts";
@@ -29,17 +30,16 @@ export interface RestoreDirectory extends AsyncDisposable {
 export function openRestoreDirectory(path: string, { dryRun }: { dryRun: boolean }): RestoreDirectory {
   withDirectory(path, () => checkDirectory(path));
   if (dryRun) return lookOnly(path);
-  const places = withDirectory(path, () => localPlaces(path));
-  // Apart from the state of a replica that may stand there: a restore begins anew each time.
-  const stateDirectory = join(places.stateDirectory, "restore");
+  let stateDirectory = "";
   let lock: Lock | undefined;
   let client: ApplyClient | undefined;
   return {
     async openSession() {
-      withDirectory(path, () => {
-        mkdirSync(path, { recursive: true });
-        mkdirSync(stateDirectory, { recursive: true, mode: 0o700 });
-      });
+      // Its parent must be there before it is known where our state can stand.
+      withDirectory(path, () => mkdirSync(path, { recursive: true }));
+      // Apart from the state of a replica that may stand there: a restore begins anew each time.
+      stateDirectory = join(withDirectory(path, () => localPlaces(path)).stateDirectory, "restore");
+      withDirectory(path, () => mkdirSync(stateDirectory, { recursive: true, mode: 0o700 }));
       lock ??= acquireLock(join(stateDirectory, "replica.lock"));
       client ??= await ApplyClient.open({ replicaRoot: path, stateDirectory, create: true, agent: AGENT });
       return client.openSession();
@@ -47,12 +47,22 @@ export function openRestoreDirectory(path: string, { dryRun }: { dryRun: boolean
     async [Symbol.asyncDispose]() {
       await client?.close();
       if (!lock) return;
-      Deno.removeSync(stateDirectory, { recursive: true });
-      lock[Symbol.dispose]();
-      removeIfEmpty(places.stateDirectory);
-      removeIfEmpty(dirname(places.stateDirectory));
+      const ownLock = lock;
+      keepingTime(path, () => {
+        Deno.removeSync(stateDirectory, { recursive: true });
+        ownLock[Symbol.dispose]();
+        removeEmptyState(dirname(stateDirectory));
+      });
     },
   };
+}
+
+/** Where our state had to stand inside the directory, taking it away must not be seen in the directory's time. */
+function keepingTime(path: string, change: () => void): void {
+  using tree = systemFileSystem().openTree(path);
+  const { mtimeNs } = tree.stat("")!;
+  change();
+  if (tree.stat("")?.mtimeNs !== mtimeNs) tree.setAttributes("", { mtimeNs });
 }
 
 /** The directory for a dry run: nothing is made or locked, so it may be missing or in use. */
@@ -74,11 +84,11 @@ function checkDirectory(path: string): void {
   throw new CommandError(`Cannot restore into ${quote(path)}: it is not a directory`);
 }
 
-/** Removes a directory of ours unless something else of ours is in it. */
-function removeIfEmpty(path: string): void {
-  if (!path.includes(".understudy")) return;
+/** Removes directories of ours, up to the one with the reserved name, unless something else of ours is in them. */
+function removeEmptyState(path: string): void {
   try {
     Deno.removeSync(path);
+    if (basename(path) !== TARGET_STATE_NAME) removeEmptyState(dirname(path));
   } catch (error) {
     if (!["ENOTEMPTY", "EEXIST", "ENOENT"].includes(errorCode(error))) throw error;
   }

@@ -3,14 +3,14 @@
  * @module
  */
 import type { Clock } from "../base/clock.ts";
-import { ProtocolError, reasonOf } from "../base/errors.ts";
+import { CommandError, ProtocolError, reasonOf } from "../base/errors.ts";
 import type { Log } from "../base/log.ts";
-import { checkRelativePath, isWithin } from "../base/path.ts";
+import { checkRelativePath, isWithin, quote } from "../base/path.ts";
 import { limits } from "../base/limits.ts";
 import { initHasher } from "../mirror/signature.ts";
 import { type PassSummary, runOnePass } from "../source/one_pass.ts";
 import { RootGuard } from "../source/root_guard.ts";
-import type { FileSystem } from "../sys/file_system.ts";
+import type { FileSystem, Tree } from "../sys/file_system.ts";
 import { type CompressionName, compressionNames } from "../wire/compress.ts";
 import { decodeMessage, encodeMessage, type RestoreRequest } from "../wire/message.ts";
 import type { Session } from "../wire/session.ts";
@@ -44,6 +44,7 @@ export async function sendBack(options: SendBackOptions): Promise<PassSummary> {
   await initHasher();
   const guard = new RootGuard(fileSystem, replicaRoot);
   try {
+    checkPaths(request.paths, guard.tree);
     return await runOnePass({
       ...options,
       target: "restore",
@@ -116,6 +117,15 @@ function keptOpen(session: Session): Session {
     receive: () => session.receive(),
     close: () => Promise.resolve(),
   };
+}
+
+/** A path that is not in the replica is a slip of the pen, not a wish to have it removed. */
+function checkPaths(paths: string[], tree: Tree): void {
+  for (const path of paths) {
+    if (!tree.stat(path)) {
+      throw new CommandError(`Cannot restore ${quote(path)}: the replica has no such path`);
+    }
+  }
 }
 
 function checkRequest({ paths, blockSize, overwrite }: RestoreRequest): void {
