@@ -118,7 +118,7 @@ export class Detector {
         if (!this.#fits(path)) return;
         if (!stat) return this.#context.problem(path, "read", new Error("its attributes cannot be read"));
         if (stat.kind === "directory") below.push(path);
-        if (this.#differs(path, stat)) note(batch, path, { ...stat });
+        if (!this.#settlesAtOnce(path, stat)) note(batch, path, { ...stat });
       });
     } catch (error) {
       // Nothing below an unreadable directory counts as deleted (DESIGN §3.8).
@@ -181,11 +181,14 @@ export class Detector {
     return false;
   }
 
-  /** A quick look for scans: whether there is anything to do. */
-  #differs(path: string, stat: Readonly<Stat>): boolean {
-    const held = this.#context.index.get(path);
+  /** The quick way of scans: most entries are equal, and need at most to be known by their identity. */
+  #settlesAtOnce(path: string, stat: Readonly<Stat>): boolean {
+    const { index, policy } = this.#context;
+    const held = index.get(path);
     // A link's target is read when anything else about it differs; changing it makes a new inode.
-    return planEntry(stat, held, this.#context.policy, held?.linkTarget).do !== "nothing";
+    const step = planEntry(stat, held, policy, held?.linkTarget);
+    if (step.do === "adopt" && stat.kind !== "symlink") index.set(path, heldFrom(stat, ""), 0);
+    return step.do === "nothing" || (step.do === "adopt" && stat.kind !== "symlink");
   }
 
   // ——— 1. Moves ———
@@ -230,7 +233,7 @@ export class Detector {
   async #move(from: string, path: string, stat: Stat, batch: Batch): Promise<void> {
     const { index } = this.#context;
     await this.#context.room(from.length + path.length, batch.priority);
-    if (!index.has(from) || !index.has(parentPath(path))) return;
+    if (!index.has(from) || !index.isDirectory(parentPath(path))) return;
     const sequence = this.#context.push(
       { kind: "rename", path: from, to: path, exchange: false },
       batch.priority,
@@ -252,7 +255,7 @@ export class Detector {
 
   #planMove(from: string, path: string): void {
     const { index } = this.#context;
-    if (!index.has(parentPath(path))) return;
+    if (!index.isDirectory(parentPath(path))) return;
     this.#context.planned!("rename", `${from} -> ${path}`, 0);
     index.move(from, path, 0);
   }
@@ -262,12 +265,12 @@ export class Detector {
   async #lookAtPresent(path: string, batch: Batch): Promise<void> {
     let stat: Stat | undefined = batch.present.get(path)!;
     if (path === "") return void batch.directories.add("");
-    if (!this.#context.index.has(parentPath(path)) && !await this.#makeParents(path, batch)) return;
+    if (!this.#context.index.isDirectory(parentPath(path)) && !await this.#makeParents(path, batch)) return;
     if (!await this.#context.room(Math.min(stat.size, limits.opDataSizeMax), batch.priority)) {
       stat = statOrUndefined(this.#context.tree, path);
       if (!stat) return void batch.absent.push(path);
     }
-    if (this.#context.index.get(parentPath(path))?.kind !== "directory") return;
+    if (!this.#context.index.isDirectory(parentPath(path))) return;
     try {
       await this.#compare(path, stat, batch);
     } catch (error) {
@@ -364,7 +367,7 @@ export class Detector {
   /** Makes the directories above a path that the target does not have yet. @returns Whether the path can exist. */
   async #makeParents(path: string, batch: Batch): Promise<boolean> {
     const parent = parentPath(path);
-    if (parent === "" || this.#context.index.get(parent)?.kind === "directory") return true;
+    if (this.#context.index.isDirectory(parent)) return true;
     const stat = statOrUndefined(this.#context.tree, parent);
     // Gone or replaced meanwhile: whoever did that made it dirty too.
     if (stat?.kind !== "directory" || this.#isOutside(parent)) return false;
@@ -372,7 +375,7 @@ export class Detector {
     await this.#context.room(parent.length, batch.priority);
     if (!this.#context.index.has(parent)) await this.#compare(parent, stat, batch);
     this.#context.lookBelow(parent, batch.ticket);
-    return this.#context.index.get(parent)?.kind === "directory";
+    return this.#context.index.isDirectory(parent);
   }
 
   // ——— 3. Absent ———

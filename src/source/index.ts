@@ -73,6 +73,12 @@ export class Index implements PersistentIndex {
     return id !== 0 && this.#table.kind[id] !== 0;
   }
 
+  /** Whether a directory is at `path`. The root always is one. */
+  isDirectory(path: string): boolean {
+    const id = this.#paths.locate(path);
+    return id === ROOT_ID || (id !== 0 && this.#table.kind[id] === DIRECTORY_CODE);
+  }
+
   /** A path whose entry has this identity; any one of them if there are hard links. An inode number 0 is no identity. */
   findByIdentity(dev: number, ino: bigint): string | undefined {
     const id = this.#table.findIdentity(dev, ino);

@@ -395,7 +395,7 @@ export class Replicator {
   #believe(entry: ListedEntry, trusted: boolean): void {
     const { index } = this.#options;
     const { path, kind, mode, uid, gid, size, mtimeNs, linkTarget } = entry;
-    if (path !== "" && index.get(parentPath(path))?.kind !== "directory" && parentPath(path) !== "") return;
+    if (path !== "" && !index.isDirectory(parentPath(path))) return;
     const identity = { ctimeNs: 0n, dev: 0, ino: 0n };
     index.set(path, { kind, mode, uid, gid, size, mtimeNs, linkTarget, ...identity, trusted }, 0);
     if (!trusted) index.setSignature(path, undefined, 0);
@@ -681,7 +681,7 @@ export class Replicator {
       );
       if (course !== this.#course) return;
       if (result.state === "gone") return this.#markDirty(path, ticket);
-      if (!index.has(parentPath(path)) && parentPath(path) !== "") {
+      if (!index.isDirectory(parentPath(path))) {
         return this.#lookBelow(parentPath(path), ticket);
       }
       this.#noteSent(path, result, priority);
