@@ -6,7 +6,7 @@
  * Paths inside a set or replica are relative to its root, without leading or trailing slash; the root is `""`.
  * @module
  */
-import { concatBytes, utf8 } from "./bytes.ts";
+import { ByteWriter, utf8 } from "./bytes.ts";
 import { ProtocolError } from "./errors.ts";
 
 const strictDecoder = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
@@ -23,19 +23,18 @@ export function pathFromBytes(bytes: Uint8Array): string {
 /** Encodes a path as raw bytes, exactly those that {@linkcode pathFromBytes} was given. */
 export function pathToBytes(path: string): Uint8Array<ArrayBuffer> {
   if (path.isWellFormed()) return utf8(path);
-  const parts: Uint8Array[] = [];
+  const bytes = new ByteWriter(path.length);
   let plain = "";
   for (const symbol of path) {
     const code = symbol.codePointAt(0)!;
     if (code >= 0xdc80 && code <= 0xdcff) {
-      parts.push(utf8(plain), Uint8Array.of(code - 0xdc00));
+      bytes.raw(utf8(plain)).u8(code - 0xdc00);
       plain = "";
     } else {
       plain += symbol;
     }
   }
-  parts.push(utf8(plain));
-  return concatBytes(...parts);
+  return bytes.raw(utf8(plain)).take();
 }
 
 /** Joins a directory's path and a name below it. */

@@ -76,6 +76,11 @@ Deno.test("pathFromBytes() shows each stray byte as its own lone surrogate", () 
   }
 });
 
+Deno.test("pathToBytes() takes a path of any length", () => {
+  const bytes = new Uint8Array(300_000).fill(0xff);
+  assertEquals(pathToBytes(pathFromBytes(bytes)).length, bytes.length);
+});
+
 Deno.test("quote() shows what would be invisible, steer a terminal or stand for something else", () => {
   const rows: [string, string][] = [
     ["a b/ä 😀", '"a b/ä 😀"'],

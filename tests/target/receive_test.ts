@@ -169,13 +169,13 @@ Deno.test("a transfer that fails ignores its blocks and tells it once, at its cl
 
 Deno.test(`a transfer beyond the ${limits.openTransfersMax} that may be open fails, the others go on`, async () => {
   await using h = await started();
-  const ids = [...Array(limits.openTransfersMax + 1).keys()];
+  const ids = Array.from({ length: limits.openTransfersMax + 1 }, (_, i) => i + 1);
   h.apply(...ids.map((id): Op => ({ kind: "open", transfer: id, path: `f${id}`, base: "empty" })));
   assertEquals(h.staged().length, limits.openTransfersMax);
   const failures = h.apply(
     ...ids.map((id): Op => ({ kind: "close", transfer: id, path: `f${id}`, size: 3, attributes: plain })),
   );
-  assertEquals(failures.map(({ path }) => path), [`f${limits.openTransfersMax}`]);
+  assertEquals(failures.map(({ path }) => path), [`f${limits.openTransfersMax + 1}`]);
   assertEquals(h.staged(), []);
 });
 
