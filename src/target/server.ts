@@ -12,7 +12,7 @@ import type { ReplicaStatus } from "../control/api.ts";
 import type { PairingStore } from "../store/pairing.ts";
 import type { KeyPair } from "../wire/keys.ts";
 import { type AcceptedSession, acceptSession } from "../wire/tcp_session.ts";
-import { ApplyClient, pump } from "./apply_client.ts";
+import { ApplyClient, dropPreparedWorker, prepareWorker, pump } from "./apply_client.ts";
 import type { ReplicaPlaces } from "./places.ts";
 
 /** What a target server needs. */
@@ -54,6 +54,7 @@ export class TargetServer {
   async run(): Promise<void> {
     const { listener, signal } = this.#options;
     const stop = () => listener.close();
+    prepareWorker();
     signal.addEventListener("abort", stop, { once: true });
     try {
       while (!signal.aborted) {
@@ -64,6 +65,7 @@ export class TargetServer {
       signal.removeEventListener("abort", stop);
       for (const session of this.#sessions) session.close();
       await Promise.all(this.#serving);
+      dropPreparedWorker();
     }
   }
 
@@ -138,8 +140,11 @@ export class TargetServer {
     this.#options.log.info(`${session.peer} replicates to "${name}"`);
     try {
       served.client = await this.#openReplica(name, session);
+      prepareWorker();
       await pump(session, served.client.openSession());
     } finally {
+      // The source need not wait while the replica is closed.
+      void session.close();
       await this.#endReplication(served, session);
     }
   }

@@ -238,7 +238,8 @@ export class OpsMessageWriter {
   seal(): Uint8Array<ArrayBuffer> {
     this.#writer.patchU32(OPS_COUNT_OFFSET, this.#count);
     this.#writer.patchU32(OPS_COUNT_OFFSET + 4, this.#writer.size - OPS_HEADER_SIZE);
-    return this.#writer.view();
+    // It is kept until it is acked: the room that it did not need is not.
+    return this.#writer.isHalfEmpty ? this.#writer.take() : this.#writer.view();
   }
 }
 
