@@ -59,6 +59,11 @@ export class ByteWriter {
     return this.#size;
   }
 
+  /** Whether less than half of the buffer is used. */
+  get isHalfEmpty(): boolean {
+    return this.#size * 2 < this.#bytes.length;
+  }
+
   u8(value: number): this {
     const at = this.#reserve(1);
     this.#view.setUint8(at, value);
