@@ -215,12 +215,15 @@ export class Detector {
     if (elsewhere !== undefined && elsewhere !== path && this.#context.policy.exchange) {
       // What stands at the new name lives on under another one: swap, so that neither costs data.
       await this.#context.room(path.length, batch.priority);
+      const standing = this.#context.index.get(path);
+      if (!this.#context.index.has(from) || !standing || !sameFile(standing, held)) return false;
       const sequence = this.#context.push(
         { kind: "rename", path: from, to: path, exchange: true },
         batch.priority,
       );
       this.#context.index.exchange(from, path, sequence);
       this.#noteMoved(path, stat, sequence);
+      if (elsewhere === from) this.#noteMoved(from, batch.present.get(from)!, sequence);
       batch.directories.add(parentPath(from)).add(parentPath(path));
       if (stat.kind === "directory") this.#context.lookBelow(path, batch.ticket);
       return false;

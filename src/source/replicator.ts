@@ -28,9 +28,10 @@ import type { Hint } from "../intercept/interceptor.ts";
 import { planEntry, type PlanPolicy } from "../mirror/plan.ts";
 import { ALL_TRANSFERS } from "../ops/op.ts";
 import { transferFile } from "../mirror/transfer.ts";
+import type { Op } from "../ops/op.ts";
 import type { FileSystemAbilities, Tree } from "../sys/file_system.ts";
 import { comparePlaces, type Place, placeOf } from "../sys/place.ts";
-import type { ListedEntry, Message, TouchedPath, Welcome } from "../wire/message.ts";
+import type { ListedEntry, Message, OpFailure, TouchedPath, Welcome } from "../wire/message.ts";
 import type { Session } from "../wire/session.ts";
 import { Connection } from "./connection.ts";
 import { type DetectContext, Detector, heldFrom } from "./detect.ts";
@@ -78,6 +79,12 @@ export interface ReplicatorOptions {
   onChange?: () => void;
 }
 
+/** A path that the target is asked about. */
+interface Suspect extends TouchedPath {
+  /** It is looked at again when the answer is there. */
+  isDirty: boolean;
+}
+
 /** Replicates to one target. */
 export class Replicator {
   readonly problems = new Problems();
@@ -100,6 +107,8 @@ export class Replicator {
   readonly #connection: Connection;
   readonly #restless = new Map<string, number>();
   readonly #attempts = new Map<string, number>();
+  /** New names of renames that no ack has told about yet, by sequence: a failure tells the old one only. */
+  readonly #renames = new Map<number, string>();
 
   #abilities: FileSystemAbilities = unknownAbilities;
   #streamId = "";
@@ -111,7 +120,7 @@ export class Replicator {
   /** Whether the index was loaded as an earlier process saved it, and no stream began or went on since then. */
   #isLoaded = false;
   /** Paths whose entry in the index is not to be believed before the target was asked. */
-  #suspects: TouchedPath[] = [];
+  #suspects: Suspect[] = [];
   /** While answers about suspects are on their way nothing may be pushed that would make them untrue. */
   #isGateClosed = false;
   #comparesAll = false;
@@ -320,7 +329,7 @@ export class Replicator {
   #resume(session: Session, welcome: Welcome): void {
     if (welcome.compareAll) {
       // The target stopped uncleanly: ops that it may have half done are done again, and then their paths compared.
-      this.#suspects.push(...withParents(this.lane.unackedPaths()));
+      this.#suspects.push(...withParents(this.lane.unackedPaths()).map(suspectOf));
       this.#comparesAll = true;
     }
     this.lane.attach(session, welcome.durableSequence);
@@ -329,9 +338,10 @@ export class Replicator {
   #continue(session: Session, welcome: Welcome, touched: TouchedPath[]): void {
     this.#course++;
     this.#isLoaded = false;
+    this.#renames.clear();
     this.lane.restart(welcome.durableSequence);
     this.lane.attach(session, welcome.durableSequence);
-    this.#suspects = touched;
+    this.#suspects = touched.map(suspectOf);
     this.#ready = true;
     // Transfers that our predecessor left open: nobody will end them.
     this.lane.push({ kind: "abandon", transfer: ALL_TRANSFERS }, "live");
@@ -345,6 +355,7 @@ export class Replicator {
     this.#suspects = [];
     this.#streamId = crypto.randomUUID();
     this.#replicaId = welcome.replicaId;
+    this.#renames.clear();
     this.lane.restart(0);
     this.#options.index.clear();
     this.#options.keeper?.begin(this.#streamId, this.#replicaId);
@@ -428,7 +439,11 @@ export class Replicator {
       case "ack":
         for (const failure of message.failures) {
           this.#failures++;
-          this.#takeFailure(failure.path, failure.op, failure.reason);
+          this.#takeFailure(failure);
+        }
+        for (const sequence of this.#renames.keys()) {
+          if (sequence > message.sequence) break;
+          this.#renames.delete(sequence);
         }
         this.#lastAckAtMs = this.#options.clock.nowMs();
         return this.lane.acknowledge(message.sequence);
@@ -444,14 +459,30 @@ export class Replicator {
   }
 
   /** The target could not do an op: ask what it holds there, and try again a few times before leaving it to the scan. */
-  #takeFailure(path: string, op: string, reason: string): void {
-    this.problems.add({ path, op, reason }, this.#options.clock.nowMs());
-    // Until the target was asked, the index must not claim this, not even after a crash of ours.
-    const held = this.#options.index.get(path);
-    if (held) this.#options.index.set(path, { ...held, trusted: false, ctimeNs: 0n }, 0);
+  #takeFailure({ sequence, path, op, reason }: OpFailure): void {
+    const { index, clock } = this.#options;
+    this.problems.add({ path, op, reason }, clock.nowMs());
+    const to = this.#renames.get(sequence);
+    for (const each of to === undefined ? [path] : [path, to]) {
+      // Until the target was asked, the index must not claim this, not even after a crash of ours.
+      const held = index.get(each);
+      if (held) index.set(each, { ...held, trusted: false, ctimeNs: 0n }, 0);
+      // What stands in the way may be a directory of which we know nothing.
+      const recursive = op !== "attributes" && each !== "";
+      this.#suspects.push(
+        { path: parentPath(each), recursive: false, isDirty: true },
+        { path: each, recursive, isDirty: this.#countAttempt(each) },
+      );
+    }
+  }
+
+  /** Gives whether the path is to be tried again at once. */
+  #countAttempt(path: string): boolean {
     const attempts = (this.#attempts.get(path) ?? 0) + 1;
-    if (this.#attempts.size < limits.problemsMax) this.#attempts.set(path, attempts);
-    this.#suspects.push({ path: parentPath(path), recursive: false }, { path, recursive: false });
+    // Whoever cannot be counted is not tried for ever.
+    if (attempts === 1 && this.#attempts.size >= limits.problemsMax) return false;
+    this.#attempts.set(path, attempts);
+    return attempts < limits.applyAttemptsMax;
   }
 
   // ——— The two loops ———
@@ -564,13 +595,14 @@ export class Replicator {
     return listed;
   }
 
-  #correct({ path, recursive }: TouchedPath, listed: ListedEntry[]): void {
+  #correct({ path, recursive, isDirty }: Suspect, listed: ListedEntry[]): void {
     const { index } = this.#options;
     if (path !== "" && (recursive || listed.length === 0) && index.has(path)) index.remove(path, 0);
     for (const entry of listed) this.#believe(entry, false);
     // Ticket 0: whoever flushes now waits for what is corrected.
+    if (!isDirty) return;
     if (recursive) this.#liveScans.add(path, { ticket: 0 });
-    if ((this.#attempts.get(path) ?? 0) < limits.applyAttemptsMax) this.#markDirty(path, 0);
+    this.#markDirty(path, 0);
   }
 
   // ——— Detection's world ———
@@ -591,7 +623,7 @@ export class Replicator {
         },
       },
       room: (bytes, priority) => this.#room(bytes, priority),
-      push: (op, priority) => this.lane.push(op, priority),
+      push: (op, priority) => this.#push(op, priority),
       transfer: (path, priority, ticket) => this.#transfers.add(path, priority, ticket),
       isTransferring: (path) => this.#transfers.isRunning(path),
       lookBelow: (path, ticket) => this.#lookBelow(path, ticket),
@@ -606,6 +638,12 @@ export class Replicator {
       kept,
       planned,
     };
+  }
+
+  #push(op: Op, priority: Priority): number {
+    const sequence = this.lane.push(op, priority);
+    if (op.kind === "rename") this.#renames.set(sequence, op.to);
+    return sequence;
   }
 
   /** Waits for room. @throws {TransientError} If the stream was started anew meanwhile. */
@@ -812,6 +850,10 @@ function checkApart(root: string, replica: Place): void {
     around: "the source lies inside the target",
   }[relation];
   throw new RefusedError(`Cannot replicate ${quote(root)}: ${reason}`);
+}
+
+function suspectOf(touched: TouchedPath): Suspect {
+  return { ...touched, isDirty: true };
 }
 
 function isBetween(low: number, value: number, high: number): boolean {

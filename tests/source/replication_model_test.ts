@@ -10,7 +10,15 @@
  */
 import { assertEquals } from "@std/assert";
 import { createHash } from "node:crypto";
-import { lstatSync, mkdirSync, readdirSync, readFileSync, readlinkSync, rmSync } from "node:fs";
+import {
+  lstatSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  readlinkSync,
+  rmSync,
+  writeFileSync,
+} from "node:fs";
 import fc from "fast-check";
 import { yieldToEvents } from "../../src/base/clock.ts";
 import type { Hint } from "../../src/intercept/interceptor.ts";
@@ -35,6 +43,8 @@ class World {
   }
 
   async live(actions: Action[]): Promise<void> {
+    // A source found empty keeps its replica from being emptied too: another matter (replicator_guard_test.ts).
+    writeFileSync(`${this.#pair.sourceRoot}/kept`, "always there");
     this.#pair.start();
     for (const action of actions) await this.#step(action);
     await this.#settle();
