@@ -62,6 +62,20 @@ export function assert(condition: unknown, whatMustHold: string): asserts condit
   if (!condition) throw new Error(`Invariant broken: ${whatMustHold}`);
 }
 
+/**
+ * Does something with bytes at rest.
+ *
+ * @param wayOut What the user can do should they be damaged: it ends the message.
+ */
+export function withWayOut<T>(wayOut: string, action: () => T): T {
+  try {
+    return action();
+  } catch (error) {
+    if (!(error instanceof CorruptionError)) throw error;
+    throw new CorruptionError(`${error.message}; ${wayOut}`, { cause: error });
+  }
+}
+
 /** The errno name of an error thrown by `sys/`, by Deno or by Node, or `""` if it has none. */
 export function errorCode(error: unknown): string {
   if (error instanceof SystemError) return error.code;

@@ -5,7 +5,7 @@
 import { createHash } from "node:crypto";
 import { join } from "node:path";
 import { mkdirSync } from "node:fs";
-import { CommandError, CorruptionError, errorCode } from "../base/errors.ts";
+import { CommandError, errorCode, withWayOut } from "../base/errors.ts";
 import { createLog, type Log } from "../base/log.ts";
 import { quote } from "../base/path.ts";
 import type { ControlHandlers, FlushRequest, LaneStatus } from "../control/api.ts";
@@ -139,19 +139,17 @@ function makeManager({ options, io, log, state, root, set, directory, known, rea
 function openIndex(directory: string, label: string) {
   const name = createHash("sha256").update(label).digest("hex").slice(0, 16);
   const path = join(directory, `index-${name}.sqlite`);
-  try {
-    return openIndexStore(path);
-  } catch (error) {
-    if (!(error instanceof CorruptionError)) throw error;
-    throw new CorruptionError(`${error.message}; remove it to mirror anew`, { cause: error });
-  }
+  return withWayOut("remove it to mirror anew", () => openIndexStore(path));
 }
 
 function loadSet(directory: string): SetFile | undefined {
-  return loadJson(join(directory, "set.json"), (value): value is SetFile => {
-    const file = value as SetFile | null;
-    return typeof file?.root === "string" && typeof file.rootIdentity === "string";
-  });
+  const path = join(directory, "set.json");
+  return withWayOut("remove it, and the set counts as new", () => loadJson(path, isSetFile));
+}
+
+function isSetFile(value: unknown): value is SetFile {
+  const file = value as SetFile | null;
+  return typeof file?.root === "string" && typeof file.rootIdentity === "string";
 }
 
 /** A new set needs its root; a known one waits for it. */

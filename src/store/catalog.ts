@@ -441,6 +441,6 @@ function guarded<T>(path: string, body: () => T): T {
     const message = `Cannot use catalog ${quote(path)}: ${reason}`;
     const trouble = diskTroubles.find(([pattern]) => pattern.test(reason));
     if (trouble) throw new SystemError(trouble[1], message);
-    throw new CorruptionError(message, { cause: error });
+    throw new CorruptionError(`${message}; remove it to mirror anew`, { cause: error });
   }
 }

@@ -58,7 +58,9 @@ function decodePrivateKey(contents: Uint8Array, path: string): Uint8Array<ArrayB
   const written = text(contents);
   const body = written.slice(HEAD.length);
   if (!written.startsWith(HEAD) || !BODY_PATTERN.test(body)) {
-    throw new CorruptionError(`Cannot use key file ${quote(path)}: it does not hold a key`);
+    throw new CorruptionError(
+      `Cannot use key file ${quote(path)}: it does not hold a key; put it back, or remove it and pair again`,
+    );
   }
   return Uint8Array.fromBase64(body.trimEnd(), { alphabet: "base64url" });
 }

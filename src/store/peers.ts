@@ -7,6 +7,7 @@
  * @module
  */
 import { join } from "node:path";
+import { withWayOut } from "../base/errors.ts";
 import { loadJson, saveJson } from "./durable.ts";
 
 /** A paired target. */
@@ -47,7 +48,8 @@ export class PeerStore {
   }
 
   #load(): Peer[] {
-    return loadJson(this.#path, isPeerFile)?.peers ?? [];
+    const load = () => loadJson(this.#path, isPeerFile)?.peers ?? [];
+    return withWayOut("remove it and pair again", load);
   }
 }
 
