@@ -6,7 +6,7 @@
  * @module
  */
 import { errorCode } from "../base/errors.ts";
-import { parentPath } from "../base/path.ts";
+import { isWithin, movePath, parentPath } from "../base/path.ts";
 import type { AttributeChange, Tree } from "../sys/file_system.ts";
 import { attempt } from "./trouble.ts";
 
@@ -39,6 +39,16 @@ export class DirectoryKeeper {
       kept.mode = change.mode;
       // The op closed it again, but later ones of the group may need it.
       attempt(() => this.#live.setAttributes(path, { mode: change.mode! | OWN_ACCESS }));
+    }
+  }
+
+  /** To be called after a rename: what is remembered of directories moves along. */
+  moved(from: string, to: string, { exchange }: { exchange: boolean }): void {
+    const renamed = [...this.#kept].filter(([path]) => isWithin(path, from) || isWithin(path, to));
+    for (const [path] of renamed) this.#kept.delete(path);
+    for (const [path, kept] of renamed) {
+      if (isWithin(path, from)) this.#kept.set(movePath(path, from, to), kept);
+      else if (exchange) this.#kept.set(movePath(path, to, from), kept);
     }
   }
 

@@ -123,6 +123,7 @@ export class Installer {
     this.#changeNames([path, to], () => {
       if (!exchange) this.#lose(to, "replaced");
       keeper.withAccess([path, to], () => live.rename(path, to, { exchange }));
+      keeper.moved(path, to, { exchange });
     });
   }
 
