@@ -1,10 +1,10 @@
 /**
  * The staging directory: where new versions and patch journals are built before they become live. A name there says
  * what it is: `f…` a whole file, `l…` a symbolic link, `t…` a transfer, `p…` a patch journal. Only what the catalog
- * names outlives a crash; recovery removes the rest.
+ * names outlives a crash; recovery removes the rest. No name is used twice: that a name of the catalog is gone says
+ * that it was made live.
  * @module
  */
-import { errorCode } from "../base/errors.ts";
 import type { OpenFile, Tree } from "../sys/file_system.ts";
 import { attempt } from "./trouble.ts";
 
@@ -14,6 +14,8 @@ export type StagedKind = "f" | "l" | "t" | "p";
 /** The staging directory of one replica. */
 export class Staging {
   readonly tree: Tree;
+  /** Sets the names of this opening apart from those of all others. */
+  readonly #opening = crypto.getRandomValues(new Uint8Array(6)).toHex();
   #lastNumber = 0;
 
   constructor(tree: Tree) {
@@ -22,13 +24,15 @@ export class Staging {
 
   /** Creates an empty file, mode 0600. */
   create(kind: StagedKind): { name: string; file: OpenFile } {
-    const create = (name: string) => this.tree.open(name, { access: "create", mode: 0o600 });
-    return this.#withNewName(kind, create);
+    const name = this.#newName(kind);
+    return { name, file: this.tree.open(name, { access: "create", mode: 0o600 }) };
   }
 
   /** Creates a symbolic link. */
   createLink(target: string): string {
-    return this.#withNewName("l", (name) => this.tree.makeSymlink(name, target)).name;
+    const name = this.#newName("l");
+    this.tree.makeSymlink(name, target);
+    return name;
   }
 
   /** Removes a name, if it is there. */
@@ -43,18 +47,10 @@ export class Staging {
 
   /** Removes what the catalog never names: whole files and links. For a full disk, on which it cannot be asked. */
   cleanUnnamed(): void {
-    for (const { name } of this.tree.list("")) if (/^[fl]/.test(name)) this.remove(name);
+    for (const { name } of this.tree.list("")) if (/^[fl]-/.test(name)) this.remove(name);
   }
 
-  #withNewName<T>(kind: StagedKind, make: (name: string) => T): { name: string; file: T } {
-    for (;;) {
-      const name = `${kind}${(++this.#lastNumber).toString(36)}`;
-      try {
-        return { name, file: make(name) };
-      } catch (error) {
-        // A transfer of an earlier run has it.
-        if (errorCode(error) !== "EEXIST") throw error;
-      }
-    }
+  #newName(kind: StagedKind): string {
+    return `${kind}-${this.#opening}-${(++this.#lastNumber).toString(36)}`;
   }
 }

@@ -104,7 +104,7 @@ Deno.test("random ops: a replay from any durable point over the whole group behi
         assertEquals(harness.staged(), []);
       },
     ),
-    { numRuns: 150 },
+    { numRuns: 150, examples: [[-246939662, [7, 1, 3, 4, 1]], [1738860213, [3, 1, 1, 2, 10, 1]]] },
   );
 });
 
