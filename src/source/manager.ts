@@ -64,10 +64,13 @@ export class Manager {
   #running: Running | undefined;
   #interceptorReason = "";
   #blocked = "";
+  /** Identity of the root, from an earlier run or from this one. */
+  #knownIdentity: string | undefined;
   #changeTimer: ReturnType<typeof setTimeout> | undefined;
 
   constructor(options: ManagerOptions) {
     this.#options = options;
+    this.#knownIdentity = options.rootIdentity.known;
   }
 
   /** Runs until the signal aborts. @throws {Error} What a restart would not mend. */
@@ -149,7 +152,7 @@ export class Manager {
   async #runWithRoot(guard: RootGuard): Promise<void> {
     const { chooseInterceptor, root, isExcluded, signal, clock, rootIdentity } = this.#options;
     // Deletions below an exchanged root have no evidence: nobody deleted anything there.
-    const exchanged = rootIdentity.known !== undefined && rootIdentity.known !== guard.identity;
+    const exchanged = this.#knownIdentity !== undefined && this.#knownIdentity !== guard.identity;
     this.#blocked = "";
     const stop = new AbortController();
     const whileHere = AbortSignal.any([signal, stop.signal]);
@@ -165,7 +168,10 @@ export class Manager {
       });
       this.#running = { guard, interceptor, replicators };
       await interceptor.start();
-      if (!exchanged) rootIdentity.save(guard.identity);
+      if (!exchanged) {
+        rootIdentity.save(guard.identity);
+        this.#knownIdentity = guard.identity;
+      }
       const verifying = this.#verifyRegularly(replicators, whileHere, clock);
       try {
         await Promise.all(replicators.map((replicator) => replicator.run()));
@@ -214,7 +220,7 @@ export class Manager {
     for (const replicator of this.#running?.replicators ?? []) replicator.take(hints);
     const gone = hints.find((hint) => hint.kind === "root-gone");
     if (!gone) return;
-    this.#blocked = gone.reason;
+    this.#blocked = `the root is gone: ${gone.reason}`;
     stop.abort();
   }
 

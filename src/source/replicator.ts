@@ -757,7 +757,7 @@ export class Replicator {
 
   #takeTransferError(path: string, ticket: Ticket, error: unknown): void {
     const isWorthTrying = error instanceof TransientError ||
-      ["ENOENT", "ENOTDIR", "ELOOP"].includes(errorCode(error));
+      ["ENOENT", "ENOTDIR", "ELOOP", "EISDIR"].includes(errorCode(error));
     if (isWorthTrying) this.#markDirty(path, ticket);
     else if (errorCode(error)) this.#addProblem(path, "read", error);
     else this.#broken.reject(error);
@@ -776,6 +776,11 @@ export class Replicator {
         if (dueMs > now) continue;
         this.#restless.delete(path);
         this.#markDirty(path);
+      }
+      // An empty root is soon looked at. Whether it is filled again, no event may tell: it may have been mounted.
+      if (this.#emptied !== "" && this.#mirrorScans.isIdle) {
+        this.#mirrorScans.add("");
+        this.#wake();
       }
     }
   }

@@ -7,6 +7,7 @@
  */
 import { assert, assertEquals } from "@std/assert";
 import { DatabaseSync } from "node:sqlite";
+import { leftovers } from "../testing/leftovers.ts";
 import { lacks } from "../testing/needs.ts";
 import { runProcess } from "../testing/process.ts";
 import { openReplication, type Replication } from "../testing/replication.ts";
@@ -45,17 +46,6 @@ async function killAndRestart(side: "source" | "target", replication: Replicatio
     await replication.daemon!.ended();
     await replication.startWatching();
   }
-}
-
-/** Names of ours that must not outlive a run in order, below a directory. */
-async function leftovers(directory: string): Promise<string[]> {
-  const { stdout } = await runProcess("find", [
-    directory,
-    "(",
-    ...["-path", "*/staging/*", "-o", "-name", "*.tmp-*", "-o", "-name", ".understudy-probe-*"],
-    ...["-o", "-name", "control.sock*", "-o", "-name", "listen", ")"],
-  ], { expectCode: 0 });
-  return stdout.split("\n").filter((line) => line !== "");
 }
 
 /** Opens every database below a directory. @throws {Error} If one is damaged. */

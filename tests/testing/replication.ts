@@ -112,6 +112,11 @@ export class Replication implements AsyncDisposable {
     return run([...args, "--state", this.state], { timeoutMs: 120_000, ...options });
   }
 
+  /** Starts a command with the state directory of this source; it ends with this object, if not before. */
+  async startCommand(args: string[]): Promise<RunningProcess> {
+    return this.#cleanup.use(await start([...args, "--state", this.state]));
+  }
+
   /** Runs `mirror` and returns its summary. @throws {Error} Unless it ends with `expectCode` (default 0). */
   async mirror(args: string[] = [], options: RunOptions = {}): Promise<PassSummary> {
     const all = ["mirror", this.source, this.target, ...this.#args, "--json", ...args];
