@@ -25,7 +25,7 @@ import type { Log } from "../base/log.ts";
 import { isWithin, parentPath, quote } from "../base/path.ts";
 import type { LaneState, LaneStatus } from "../control/api.ts";
 import type { Hint } from "../intercept/interceptor.ts";
-import { planEntry, type PlanPolicy } from "../mirror/plan.ts";
+import { type PlanPolicy, sendableAttributes } from "../mirror/plan.ts";
 import { ALL_TRANSFERS } from "../ops/op.ts";
 import { transferFile } from "../mirror/transfer.ts";
 import type { Op } from "../ops/op.ts";
@@ -437,6 +437,8 @@ export class Replicator {
   #takeMessage(message: Message): void {
     switch (message.type) {
       case "ack":
+        // Of the stream before: the target had not yet heard that another one begins. Its listing tells what failed.
+        if (!this.#ready) return;
         for (const failure of message.failures) {
           this.#failures++;
           this.#takeFailure(failure);
@@ -589,6 +591,14 @@ export class Replicator {
     }
   }
 
+  /** Waits for a session: a question that failed at once would be asked again at once, for ever. */
+  async #connected(): Promise<void> {
+    while (!this.#requests.isConnected) {
+      if (this.#stopped) throw new TransientError("Cannot ask the target: stopped");
+      await this.#event();
+    }
+  }
+
   async #ask({ path, recursive }: TouchedPath): Promise<ListedEntry[]> {
     const listed: ListedEntry[] = [];
     await this.#requests.list(path, recursive, (entries) => void listed.push(...entries));
@@ -710,7 +720,10 @@ export class Replicator {
               return this.lane.push(op, priority);
             },
           },
-          sign: (path, range) => this.#requests.sign(path, range),
+          sign: async (path, range) => {
+            await this.#connected();
+            return await this.#requests.sign(path, range);
+          },
           nextTransfer: () => this.#nextTransfer++,
           onRead: context.onRead,
         },
@@ -742,13 +755,9 @@ export class Replicator {
       index.setSignature(path, result.signature, result.sequence);
       if (result.restless) this.#restless.set(path, this.#options.clock.monotonicMs() + limits.restMs);
     } else {
-      const before = index.get(path);
-      const policy = { abilities: this.#abilities };
-      const known = before &&
-        { ...before, trusted: true, ctimeNs: result.stat.ctimeNs, ino: result.stat.ino };
-      const step = planEntry(result.stat, known && { ...known, mtimeNs: before!.mtimeNs }, policy);
-      const change = step.do === "attributes" ? step.change : { mtimeNs: result.stat.mtimeNs };
-      const sequence = this.lane.push({ kind: "attributes", path, attributes: change }, priority);
+      // All of them: beside the time that made the contents doubtful, mode and owner may have changed.
+      const attributes = sendableAttributes(result.stat, this.#abilities);
+      const sequence = this.lane.push({ kind: "attributes", path, attributes }, priority);
       index.set(path, held, sequence);
       index.setSignature(path, result.signature, sequence);
     }

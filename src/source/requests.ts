@@ -37,6 +37,11 @@ export class Requests {
     this.#post = post;
   }
 
+  /** Whether questions may be asked. */
+  get isConnected(): boolean {
+    return this.#connected;
+  }
+
   /** Questions may be asked from now on. */
   connect(): void {
     this.#connected = true;

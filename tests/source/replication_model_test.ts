@@ -6,6 +6,8 @@
  * comparison that uses none of our code. A history that fails is made as short as it can be, and printed.
  *
  * `UNDERSTUDY_HISTORIES=5000 UNDERSTUDY_SEED=1 deno test -A tests/source/replication_model_test.ts` runs that many.
+ * With `UNDERSTUDY_LAST_HISTORY=FILE` the history under way is always in that file, should one never end, and
+ * `UNDERSTUDY_HISTORY=FILE` lives the one in it.
  * @module
  */
 import { assertEquals } from "@std/assert";
@@ -28,6 +30,8 @@ import { type Action, history, isTreeAction, TreeActor } from "./tree_actions.ts
 
 const HISTORIES = Number(Deno.env.get("UNDERSTUDY_HISTORIES") ?? 300);
 const SEED = Number(Deno.env.get("UNDERSTUDY_SEED") ?? Date.now() % 1_000_000);
+/** A file that always holds the history which is being lived. */
+const LAST_HISTORY = Deno.env.get("UNDERSTUDY_LAST_HISTORY");
 /** A history that takes longer to settle hangs. */
 const SETTLE_MS = 5_000;
 
@@ -121,6 +125,8 @@ function linesOf(root: string, path = "", lines: string[] = []): string[] {
 }
 
 async function check(actions: Action[], directory: string): Promise<void> {
+  // For a history that never ends.
+  if (LAST_HISTORY) writeFileSync(LAST_HISTORY, JSON.stringify(actions));
   mkdirSync(directory);
   try {
     await using pair = await Pair.open({ directory });
@@ -132,6 +138,8 @@ async function check(actions: Action[], directory: string): Promise<void> {
 
 Deno.test(`Replicator makes the replica equal after any history (seed ${SEED}, ${HISTORIES} histories)`, async () => {
   await using directory = await tempDirectory();
+  const given = Deno.env.get("UNDERSTUDY_HISTORY");
+  if (given) return await check(JSON.parse(Deno.readTextFileSync(given)), `${directory.path}/given`);
   let number = 0;
   await fc.assert(
     fc.asyncProperty(history, (actions) => check(actions, `${directory.path}/${++number}`)),
