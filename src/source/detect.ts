@@ -277,9 +277,13 @@ export class Detector {
     try {
       await this.#compare(path, stat, batch);
     } catch (error) {
-      if (isGone(error)) batch.absent.push(path);
-      else if (errorCode(error)) this.#context.problem(path, "read", error);
-      else throw error;
+      if (!errorCode(error)) throw error;
+      if (isGone(error)) return void batch.absent.push(path);
+      const now = statOrUndefined(this.#context.tree, path);
+      if (!now || now.kind === stat.kind) return this.#context.problem(path, "read", error);
+      // Something of another kind took its place between two calls: that is what counts now.
+      note(batch, path, now);
+      await this.#lookAtPresent(path, batch);
     }
   }
 

@@ -168,6 +168,29 @@ function changeSomething(root: string, random: SeededRandom): void {
 }
 
 Deno.test({
+  name:
+    "watch-source follows mode, owner and time of a large file that change together, and sends no contents",
+  ignore,
+  async fn() {
+    await using replication = await openReplication();
+    const { source } = replication;
+    writeBigFile(`${source}/large`, 1_500_000);
+    writeBigFile(`${source}/small`, 5_000);
+    await replication.watch();
+    const before = await replication.laneStatus();
+    await shell(
+      source,
+      "for f in large small; do chown 1:2 $f || :; chmod 4751 $f; touch -d @123456789.987654321 $f; done",
+    );
+    await replication.flush();
+    await replication.assertEqual();
+    const { opsSent, bytesSent } = await replication.laneStatus();
+    assertEquals([opsSent.open, opsSent.block], [before.opsSent.open, before.opsSent.block]);
+    assertLess(bytesSent - before.bytesSent, 16 * 1024);
+  },
+});
+
+Deno.test({
   name: "watch-source finds at its start what changed while it was down, and sends little else",
   ignore,
   async fn() {
