@@ -82,7 +82,8 @@ export function readSmallFile(tree: Tree, path: string): SmallFile | undefined {
   for (let pass = 1;; pass++) {
     const stat = file.stat();
     if (stat.size > buffer.length) return undefined;
-    const size = file.read(buffer, 0);
+    // Just its size: whether it has grown, its attributes tell, and asking for its end costs a call more.
+    const size = file.read(buffer.subarray(0, stat.size), 0);
     const rested = isSameVersion(stat, file.stat()) && size === stat.size;
     if (rested || pass >= limits.readPassesMax) {
       return { stat: { ...stat, size }, data: buffer.subarray(0, size), restless: !rested };

@@ -245,6 +245,8 @@ class LinuxTree implements Tree {
     const opened = this.#openByAccess(directory, options);
     // A socket, or a FIFO that nobody reads.
     if (opened < 0) return opened === -ENXIO ? -EINVAL : opened;
+    // What was just made is a regular file.
+    if (options.access === "create") return opened;
     const { statBuffer, emptyAddress } = sharedBuffers();
     const kind = statBuffer.askOpen(opened, emptyAddress) ? kindOfType(statBuffer.type) : undefined;
     if (kind === "file") return opened;
