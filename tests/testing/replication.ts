@@ -30,6 +30,8 @@ export interface ReplicationOptions {
   road?: "tcp" | "local";
   /** Puts a proxy before the server, which counts what passes. @default {false} */
   proxied?: boolean;
+  /** Holds the server's root in place of DIRECTORY, for example a small file system. Only with road `tcp`. */
+  rootParent?: string;
   /** Given to `watch-source`, `mirror` and `restore`, for example `--cipher none`. @default {[]} */
   args?: string[];
 }
@@ -42,21 +44,23 @@ const FLUSH_TIMEOUT = "50s";
 
 /** Makes the directories and, with road `tcp`, starts the server. Dispose of the result to end all. */
 export async function openReplication(options: ReplicationOptions = {}): Promise<Replication> {
-  const { road = "tcp", proxied = false, args = [] } = options;
+  const { road = "tcp", proxied = false, args = [], rootParent } = options;
   await using cleanup = new AsyncDisposableStack();
   const directory = cleanup.use(await tempDirectory());
   for (const name of ["source", "root", "state"]) await Deno.mkdir(`${directory.path}/${name}`);
+  const root = `${rootParent ?? directory.path}/root`;
+  await Deno.mkdir(root, { recursive: true });
   if (road === "local") {
     const target = `${directory.path}/replica`;
-    return new Replication({ directory, target, args, cleanup: cleanup.move() });
+    return new Replication({ directory, root, target, args, cleanup: cleanup.move() });
   }
-  const server = await startTarget(`${directory.path}/root`);
+  const server = await startTarget(root);
   // The server may be another one by the time of the clean-up.
   const holder = { server };
   cleanup.defer(() => holder.server[Symbol.asyncDispose]());
   const proxy = proxied ? cleanup.use(startProxy(server.address)) : undefined;
   const target = await server.invite(NAME, proxy?.address);
-  return new Replication({ directory, target, args, proxy, holder, cleanup: cleanup.move() });
+  return new Replication({ directory, root, target, args, proxy, holder, cleanup: cleanup.move() });
 }
 
 /** See {@linkcode openReplication}. */
@@ -64,6 +68,8 @@ export class Replication implements AsyncDisposable {
   readonly directory: string;
   readonly source: string;
   readonly replica: string;
+  /** Root of the server. Only with road `tcp`. */
+  readonly root: string;
   readonly state: string;
   /** The target as commands are given it: a path or a join token. */
   readonly target: string;
@@ -76,8 +82,9 @@ export class Replication implements AsyncDisposable {
   readonly #holder: { server: TargetServer } | undefined;
   readonly #cleanup: AsyncDisposableStack;
 
-  constructor({ directory, target, args, proxy, holder, cleanup }: {
+  constructor({ directory, root, target, args, proxy, holder, cleanup }: {
     directory: TempDirectory;
+    root: string;
     target: string;
     args: string[];
     proxy?: Proxy;
@@ -86,7 +93,8 @@ export class Replication implements AsyncDisposable {
   }) {
     this.directory = directory.path;
     this.source = `${directory.path}/source`;
-    this.replica = holder ? `${directory.path}/root/${NAME}` : target;
+    this.root = root;
+    this.replica = holder ? `${root}/${NAME}` : target;
     this.state = `${directory.path}/state`;
     this.target = target;
     this.proxy = proxy;
@@ -167,7 +175,7 @@ export class Replication implements AsyncDisposable {
 
   /** Status of the server. */
   async targetStatus(): Promise<TargetStatus> {
-    const args = ["status", "--root", `${this.directory}/root`, "--json"];
+    const args = ["status", "--root", this.root, "--json"];
     return JSON.parse((await run(args, { expectCode: 0 })).stdout);
   }
 
@@ -193,7 +201,7 @@ export class Replication implements AsyncDisposable {
   /** Starts the server again where it was. */
   async startServer(): Promise<void> {
     const { address } = this.server;
-    this.#holder!.server = await startTarget(`${this.directory}/root`, { listen: address });
+    this.#holder!.server = await startTarget(this.root, { listen: address });
   }
 
   /** Asserts that source and replica are equal, root included. */
