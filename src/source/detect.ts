@@ -79,6 +79,7 @@ export class Detector {
   readonly #context: DetectContext;
   /** Directory entries that scans have looked at. */
   entriesSeen = 0;
+  #isEmptied = false;
 
   constructor(context: DetectContext) {
     this.#context = context;
@@ -135,11 +136,11 @@ export class Detector {
 
   /** A source that a scan finds empty was emptied by an unmount as likely as by its users. */
   #looksEmptied(names: Set<string>, held: string[]): boolean {
-    const isEmptied = names.size === 0 && held.length > 0 && this.#context.policy.deleteAbsent;
+    this.#isEmptied = names.size === 0 && held.length > 0 && this.#context.policy.deleteAbsent;
     this.#context.emptied(
-      isEmptied ? `the source is empty: ${held.length} entries of its root are kept` : "",
+      this.#isEmptied ? `the source is empty: ${held.length} entries of its root are kept` : "",
     );
-    return isEmptied;
+    return this.#isEmptied;
   }
 
   async #settle(batch: Batch): Promise<void> {
@@ -152,6 +153,8 @@ export class Detector {
         batch.directories.add(parentPath(path));
         await this.#remove(path, batch);
       }
+      // Hints told of every deletion after all.
+      if (this.#isEmptied && this.#context.index.children("").length === 0) this.#context.emptied("");
     }
     for (const directory of [...batch.directories].sort(deepestFirst)) {
       await this.#settleDirectory(directory, batch);

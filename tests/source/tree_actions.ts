@@ -70,8 +70,8 @@ const path = fc.array(name, { minLength: 1, maxLength: 3 }).map((names) => names
 const smallSize = fc.constantFrom(0, 1, 10, 100);
 /** Sizes round those from which files are compared by blocks, travel in blocks and are patched in place. */
 const anySize = fc.oneof(
-  { weight: 8, arbitrary: smallSize },
-  { weight: 1, arbitrary: fc.constantFrom(70 * KiB, 300 * KiB, 600 * KiB, 1100 * KiB) },
+  { weight: 5, arbitrary: smallSize },
+  { weight: 2, arbitrary: fc.constantFrom(70 * KiB, 300 * KiB, 600 * KiB, 1100 * KiB) },
 );
 
 const treeAction: fc.Arbitrary<TreeAction> = fc.oneof(
@@ -134,7 +134,7 @@ const worldAction: fc.Arbitrary<WorldAction> = fc.oneof(
 /** Histories of a tree and of the world around it. */
 export const history: fc.Arbitrary<Action[]> = fc.array(
   fc.oneof({ weight: 3, arbitrary: treeAction }, { weight: 2, arbitrary: worldAction }),
-  { minLength: 1, maxLength: 50 },
+  { minLength: 1, maxLength: 70 },
 );
 
 /** Does changes in a tree. */
