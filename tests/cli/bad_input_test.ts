@@ -1,5 +1,5 @@
 /**
- * Command lines and places that must be refused, before anything is touched. About 20 s.
+ * Command lines and places that must be refused, before anything is touched. About 30 s.
  * @module
  */
 import { assertEquals, assertMatch, assertStringIncludes } from "@std/assert";

@@ -1,5 +1,5 @@
 /**
- * Lines that spoil, and peers that do not speak as they should, while a good source goes on. About 60 s.
+ * Lines that spoil, and peers that do not speak as they should, while a good source goes on. About 45 s.
  * @module
  */
 import { assert, assertEquals, assertFalse } from "@std/assert";

@@ -1,5 +1,5 @@
 /**
- * Damaged files of our own: each is named, with the way out, and never repaired silently. About 20 s.
+ * Damaged files of our own: each is named, with the way out, and never repaired silently. About 30 s.
  * @module
  */
 import { assertEquals, assertMatch } from "@std/assert";
