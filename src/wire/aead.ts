@@ -6,10 +6,14 @@
  *                   AESGCM      0 0 0 0 ‖ n as u64 big endian        (NIST SP 800-38D)
  * sealed:           ciphertext ‖ tag, 16 bytes
  * ```
+ *
+ * {@linkcode seal} and {@linkcode open} here are the runtime's, for the few texts of a handshake. Frames are sealed by
+ * libcrypto where it can be had ({@linkcode aeadProvider}, cipher.ts).
  * @module
  */
 import { createCipheriv, createDecipheriv } from "node:crypto";
 import { ProtocolError } from "../base/errors.ts";
+import { hasLibcrypto, type LibcryptoCipher } from "../sys/libcrypto.ts";
 
 /** A cipher by its name in a Noise protocol name. */
 export type AeadName = "ChaChaPoly" | "AESGCM";
@@ -48,9 +52,35 @@ type CreateAead = (
 const createSealer = createCipheriv as unknown as CreateAead;
 const createOpener = createDecipheriv as unknown as CreateAead;
 
-const nodeNames: Record<AeadName, string> = { ChaChaPoly: "chacha20-poly1305", AESGCM: "aes-256-gcm" };
+/** The ciphers by the name that OpenSSL and the runtime use. */
+export const opensslNames: Record<AeadName, LibcryptoCipher> = {
+  ChaChaPoly: "chacha20-poly1305",
+  AESGCM: "aes-256-gcm",
+};
 /** Noise: the cipher with the nonce 2^64-1 makes the next key. */
 const REKEY_NONCE = 0xffff_ffff_ffff_ffffn;
+
+/** Who seals frames: OpenSSL's library of this system, or the runtime. The bytes are the same. */
+export type AeadProvider = "libcrypto" | "node";
+
+/** Set to `node`, the runtime seals even where libcrypto can be had. */
+const PROVIDER_VARIABLE = "UNDERSTUDY_AEAD";
+
+let provider: AeadProvider | undefined;
+
+/** Who seals frames in this process, unless a cipher is told otherwise. */
+export function aeadProvider(): AeadProvider {
+  provider ??= !isNodeForced() && hasLibcrypto() ? "libcrypto" : "node";
+  return provider;
+}
+
+function isNodeForced(): boolean {
+  try {
+    return Deno.env.get(PROVIDER_VARIABLE) === "node";
+  } catch {
+    return false; // The environment may not be read: nothing was forced.
+  }
+}
 
 /** The nonce bytes of counter `n`. */
 export function nonceOf(aead: AeadName, n: number | bigint): Uint8Array<ArrayBuffer> {
@@ -64,7 +94,7 @@ export function seal(
   plaintext: Uint8Array,
   { aead, key, nonce, associated }: AeadParameters,
 ): { ciphertext: Uint8Array<ArrayBuffer>; tag: Uint8Array } {
-  const cipher = createSealer(nodeNames[aead], key, nonce, { authTagLength: TAG_SIZE });
+  const cipher = createSealer(opensslNames[aead], key, nonce, { authTagLength: TAG_SIZE });
   cipher.setAAD(associated, { plaintextLength: plaintext.length });
   const ciphertext = cipher.update(plaintext);
   cipher.final();
@@ -82,7 +112,7 @@ export function open(
 ): Uint8Array<ArrayBuffer> {
   const size = sealed.length - TAG_SIZE;
   if (size < 0) throw new ProtocolError(`Cannot decrypt: ${sealed.length} bytes are less than a tag`);
-  const decipher = createOpener(nodeNames[aead], key, nonce, { authTagLength: TAG_SIZE });
+  const decipher = createOpener(opensslNames[aead], key, nonce, { authTagLength: TAG_SIZE });
   decipher.setAAD(associated, { plaintextLength: size });
   decipher.setAuthTag(sealed.subarray(size));
   try {

@@ -21,6 +21,7 @@
 import { ByteReader, ByteWriter, text, utf8 } from "../base/bytes.ts";
 import { ProtocolError } from "../base/errors.ts";
 import { limits } from "../base/limits.ts";
+import { pageAligned } from "../sys/libc.ts";
 
 /** Bytes before a frame's sealed body. */
 export const FRAME_HEADER_SIZE = 6;
@@ -50,8 +51,8 @@ export interface FrameHeader {
 export interface SealedFrame extends FrameHeader {
   /** The six bytes of the header. A copy. */
   header: Uint8Array<ArrayBuffer>;
-  /** A view, valid until the decoder's next `room` or `push`. */
-  sealed: Uint8Array;
+  /** A view, valid until the decoder's next `room` or `push`. It may be overwritten. */
+  sealed: Uint8Array<ArrayBuffer>;
 }
 
 /** How a session ends. */
@@ -63,12 +64,20 @@ export interface CloseBody {
 }
 
 /** Encodes a header. */
-export function encodeFrameHeader({ type, flags, sealedSize }: FrameHeader): Uint8Array<ArrayBuffer> {
-  const header = new Uint8Array(FRAME_HEADER_SIZE);
-  new DataView(header.buffer).setUint32(0, sealedSize, true);
-  header[4] = frameTypeCodes[type];
-  header[5] = flags;
-  return header;
+export function encodeFrameHeader(header: FrameHeader): Uint8Array<ArrayBuffer> {
+  const bytes = new Uint8Array(FRAME_HEADER_SIZE);
+  encodeFrameHeaderInto(bytes, header);
+  return bytes;
+}
+
+/** Encodes a header into the six bytes given. */
+export function encodeFrameHeaderInto(bytes: Uint8Array, { type, flags, sealedSize }: FrameHeader): void {
+  bytes[0] = sealedSize;
+  bytes[1] = sealedSize >>> 8;
+  bytes[2] = sealedSize >>> 16;
+  bytes[3] = sealedSize >>> 24;
+  bytes[4] = frameTypeCodes[type];
+  bytes[5] = flags;
 }
 
 /**
@@ -123,10 +132,13 @@ export function printable(bytes: Uint8Array): string {
 /**
  * Finds frames in a byte stream that may be split anywhere. Read into {@linkcode room}, then {@linkcode advance}; or
  * {@linkcode push} bytes that are elsewhere.
+ *
+ * Bytes are seldom moved: when the buffer holds two frames of a size, it is read up to the end of the second one, and
+ * the next read begins at the front.
  */
 export class FrameDecoder {
   readonly #overhead: number;
-  #buffer = new Uint8Array(limits.readSize);
+  #buffer = pageAligned(limits.readSize);
   #start = 0;
   #end = 0;
 
@@ -143,8 +155,17 @@ export class FrameDecoder {
   /** Where the next bytes of the stream go. Never empty. */
   room(): Uint8Array<ArrayBuffer> {
     if (this.#start === this.#end) this.#start = this.#end = 0;
+    const frameEnd = this.#start + (this.#nextFrameSize() ?? 0);
+    if (this.#endsBuffer(frameEnd)) return this.#buffer.subarray(this.#end, frameEnd);
     if (this.#buffer.length - this.#end < ROOM_MIN) this.#moveToFront();
     return this.#buffer.subarray(this.#end);
+  }
+
+  /** Whether the unfinished frame is the last of its size that fits: what came behind it would have to be moved. */
+  #endsBuffer(frameEnd: number): boolean {
+    const size = frameEnd - this.#start;
+    const { length } = this.#buffer;
+    return size > ROOM_MIN && this.#end < frameEnd && frameEnd <= length && frameEnd + size > length;
   }
 
   /** Says that `count` bytes were read into {@linkcode room}. */
@@ -184,11 +205,12 @@ export class FrameDecoder {
     return FRAME_HEADER_SIZE + decodeFrameHeader(header, this.#overhead).sealedSize;
   }
 
-  /** Moves the unfinished frame to the front of a buffer that holds it wholly and has room behind it. */
+  /** Moves the unfinished frame to the front of a buffer that holds it wholly, and as much again or a read's worth. */
   #moveToFront(): void {
-    const needed = (this.#nextFrameSize() ?? 0) + limits.readSize;
+    const size = this.#nextFrameSize() ?? 0;
+    const needed = size + Math.max(size, limits.readSize);
     if (needed > this.#buffer.length) {
-      const grown = new Uint8Array(Math.max(needed, this.pendingSize + limits.readSize));
+      const grown = pageAligned(needed);
       grown.set(this.#buffer.subarray(this.#start, this.#end));
       this.#buffer = grown;
     } else {

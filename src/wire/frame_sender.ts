@@ -2,8 +2,10 @@
  * The sending half of a session: seals frames in the order of the calls, gathers them and writes.
  *
  * ```
- * send ──▶ waiting ──▶ seal ──▶ batch being filled ⇄ batch being written ──▶ connection
+ * send ──▶ waiting ──▶ seal into ──▶ batch being filled ⇄ batch being written ──▶ connection
  * ```
+ *
+ * A body is read once, by the cipher, and the batch once, by the system: nothing is copied in between.
  *
  * Two batches change places, so small frames that come while a write is under way leave together with the next one.
  * Bound: a batch takes no further frame at `limits.sendBufferBytes`; then `send` waits.
@@ -11,14 +13,16 @@
  * Invariant: after a failure nothing is sealed or written any more.
  * @module
  */
-import { ByteWriter } from "../base/bytes.ts";
 import { limits } from "../base/limits.ts";
+import { pageAligned } from "../sys/libc.ts";
+import { TAG_SIZE } from "./aead.ts";
 import type { TransportCipher } from "./cipher.ts";
-import { encodeFrameHeader, type FrameType } from "./frame.ts";
+import { encodeFrameHeaderInto, FRAME_HEADER_SIZE, type FrameType } from "./frame.ts";
 import { writeAll } from "./line.ts";
 import type { SessionStats } from "./session.ts";
 
-const BATCH_CAPACITY = 64 * 1024;
+/** A batch that may take a further frame holds the largest one. Memory that is never filled is never taken. */
+const BATCH_CAPACITY = limits.sendBufferBytes + FRAME_HEADER_SIZE + limits.frameBodySizeMax + TAG_SIZE;
 const NOTHING = new Uint8Array();
 
 /** A frame before it is sealed. */
@@ -39,6 +43,12 @@ export interface FrameSenderOptions {
   onFailure(error: unknown): void;
 }
 
+/** Sealed frames that are written together. */
+interface Batch {
+  readonly bytes: Uint8Array<ArrayBuffer>;
+  size: number;
+}
+
 interface WaitingFrame {
   frame: OutgoingFrame;
   resolve: () => void;
@@ -52,8 +62,8 @@ export class FrameSender {
   readonly #stats: SessionStats;
   readonly #onFailure: (error: unknown) => void;
   readonly #waiting: WaitingFrame[] = [];
-  #filling = new ByteWriter(BATCH_CAPACITY);
-  #writing = new ByteWriter(BATCH_CAPACITY);
+  #filling: Batch = { bytes: pageAligned(BATCH_CAPACITY), size: 0 };
+  #writing: Batch = { bytes: pageAligned(BATCH_CAPACITY), size: 0 };
   #sealUnderWay = false;
   #writeUnderWay = false;
   #failure: Error | undefined;
@@ -92,6 +102,7 @@ export class FrameSender {
     for (const { reject } of this.#waiting.splice(0)) reject(error);
     this.#room?.resolve();
     this.#idle?.resolve();
+    if (!this.#sealUnderWay) this.#cipher.close();
   }
 
   #isIdle(): boolean {
@@ -108,12 +119,8 @@ export class FrameSender {
           await this.#room.promise;
           continue;
         }
-        const { type, flags = 0, body = NOTHING } = this.#waiting[0].frame;
-        const header = encodeFrameHeader({ type, flags, sealedSize: body.length + this.#cipher.overhead });
-        const sealed = this.#cipher.seal(header, body);
-        const parts = sealed instanceof Promise ? await sealed : sealed;
-        this.#filling.raw(header);
-        for (const part of parts) this.#filling.raw(part);
+        const sealed = this.#seal(this.#waiting[0].frame);
+        if (sealed instanceof Promise) await sealed;
         this.#stats.packetsSent++;
         // Undefined if the session failed during an asynchronous seal.
         this.#waiting.shift()?.resolve();
@@ -123,7 +130,29 @@ export class FrameSender {
       this.#onFailure(error);
     } finally {
       this.#sealUnderWay = false;
+      if (this.#failure !== undefined) this.#cipher.close();
     }
+  }
+
+  /** Seals a frame behind those of the batch; a promise if that happens on another thread. */
+  #seal({ type, flags = 0, body = NOTHING }: OutgoingFrame): void | Promise<void> {
+    const size = FRAME_HEADER_SIZE + body.length + this.#cipher.overhead;
+    const isAsync = this.#cipher.isAsync(body.length);
+    // Meanwhile the batches may change places: such a frame is added when it is whole.
+    const bytes = isAsync
+      ? new Uint8Array(size)
+      : this.#filling.bytes.subarray(this.#filling.size, this.#filling.size + size);
+    const header = bytes.subarray(0, FRAME_HEADER_SIZE);
+    encodeFrameHeaderInto(header, { type, flags, sealedSize: size - FRAME_HEADER_SIZE });
+    const sealed = this.#cipher.seal(body, { header, into: bytes.subarray(FRAME_HEADER_SIZE) });
+    if (!(sealed instanceof Promise)) {
+      this.#filling.size += size;
+      return;
+    }
+    return sealed.then(() => {
+      this.#filling.bytes.set(bytes, this.#filling.size);
+      this.#filling.size += size;
+    });
   }
 
   #startWriting(): void {
@@ -139,9 +168,9 @@ export class FrameSender {
         [this.#filling, this.#writing] = [this.#writing, this.#filling];
         this.#room?.resolve();
         this.#room = undefined;
-        await writeAll(this.#line, this.#writing.view());
+        await writeAll(this.#line, this.#writing.bytes.subarray(0, this.#writing.size));
         this.#stats.bytesSent += this.#writing.size;
-        this.#writing.reset();
+        this.#writing.size = 0;
       }
     } catch (error) {
       this.#onFailure(error);

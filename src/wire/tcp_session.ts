@@ -228,13 +228,17 @@ export class TcpSession implements Session {
         if (frame === undefined) {
           if (!await this.#readMore()) return;
         } else {
-          const opened = this.#opener.open(frame.header, frame.sealed);
+          // A message that is not compressed is handed up as it is opened, so it needs a buffer of its own.
+          const inPlace = frame.type !== "message" || frame.flags !== 0;
+          const opened = this.#opener.open(frame.sealed, { header: frame.header, inPlace });
           await this.#take(frame, opened instanceof Promise ? await opened : opened);
         }
       }
     } catch (error) {
       if (error instanceof ProtocolError) this.#stats.framesRefused++;
       this.#fail(lineError("receive", error));
+    } finally {
+      this.#opener.close();
     }
   }
 
