@@ -193,6 +193,8 @@ export class Lane {
   /** Stops sending; ops stay. */
   detach(): void {
     this.#session = undefined;
+    clearTimeout(this.#gathering);
+    this.#gathering = undefined;
     this.#extras = [];
     this.#onChange();
   }

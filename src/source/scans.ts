@@ -48,6 +48,8 @@ export class Scans {
   /** Not yet begun, by path. */
   readonly #waiting = new Map<string, Scan>();
   #current: Scan | undefined;
+  /** Who waits for scans that were cleared. */
+  readonly #orphans: (() => void)[] = [];
   #directoriesDone = 0;
 
   constructor(visitor: ScanVisitor, { tickets, priority }: { tickets: Tickets; priority: Priority }) {
@@ -69,7 +71,15 @@ export class Scans {
   add(path: string, { ticket = this.#tickets.take(), onDone }: ScanRequest = {}): void {
     let scan = this.#covering(path);
     if (!scan) {
-      scan = { path, ticket, holds: [], pending: [path], absent: [], done: 0, onDone: [] };
+      scan = {
+        path,
+        ticket,
+        holds: [],
+        pending: [path],
+        absent: [],
+        done: 0,
+        onDone: this.#orphans.splice(0),
+      };
       this.#waiting.set(path, scan);
     }
     scan.ticket = Math.min(scan.ticket, ticket);
@@ -82,13 +92,15 @@ export class Scans {
     this.#current ??= this.#begin();
     const scan = this.#current;
     if (!scan) return;
-    const directory = scan.pending.pop();
+    const directory = scan.pending.at(-1);
     if (directory !== undefined) {
       if (scan.done === 0 && directory !== "") {
         await this.#visitor.look([directory], this.#priority, scan.ticket);
       }
       const absent = (path: string) => void scan.absent.push(path);
       const below = await this.#visitor.lookInside(directory, this.#priority, scan.ticket, absent);
+      // Only now: a step that fails is taken again.
+      scan.pending.pop();
       for (const path of below.reverse()) scan.pending.push(path);
       scan.done++;
       this.#directoriesDone++;
@@ -98,17 +110,22 @@ export class Scans {
       await this.#visitor.look(scan.absent.splice(0, limits.detectBatchPaths), this.#priority, scan.ticket);
       return;
     }
+    // It was cleared meanwhile.
+    if (this.#current !== scan) return;
     this.#current = undefined;
     release(scan);
     for (const tell of scan.onDone) tell();
   }
 
-  /** Forgets all scans, because the whole tree is about to be looked at. */
+  /** Forgets all scans, because the whole tree is about to be looked at. Who waits for them waits for the next one. */
   clear(): void {
     const scans = [...this.#waiting.values(), ...(this.#current ? [this.#current] : [])];
     this.#waiting.clear();
     this.#current = undefined;
-    for (const scan of scans) release(scan);
+    for (const scan of scans) {
+      release(scan);
+      this.#orphans.push(...scan.onDone);
+    }
   }
 
   #begin(): Scan | undefined {

@@ -17,10 +17,16 @@ export class Tickets {
     return this.#next++;
   }
 
-  /** Marks work with this ticket as under way until the result is disposed. */
+  /** Marks work with this ticket as under way until the result is disposed; once more does nothing. */
   hold(ticket: Ticket): Disposable {
     this.#inWork.set(ticket, (this.#inWork.get(ticket) ?? 0) + 1);
-    return { [Symbol.dispose]: () => this.#release(ticket) };
+    let isHeld = true;
+    return {
+      [Symbol.dispose]: () => {
+        if (isHeld) this.#release(ticket);
+        isHeld = false;
+      },
+    };
   }
 
   /** Oldest ticket in work, `undefined` if none is. */
