@@ -87,6 +87,10 @@ export const limits = {
   readPassesMax: 3,
   /** A file changed less than this ago is looked at again when it has come to rest. */
   restMs: 2_000,
+  /** Tick of a coarse clock for file times, with room to spare: a file changed less than this ago is *racy*. */
+  racyMs: 20,
+  /** A large file that was appended to is compared whole after `restMs`, but not oftener than this rate allows. */
+  proofBytesPerMs: 64 * KiB,
   /** Large files in transfer at the same time. */
   transfersMax: 2,
   /** Large files waiting for their transfer; with more of them the mirror's scan waits. */

@@ -8,6 +8,7 @@
  * reading: a later change makes the file differ from them, and so it is looked at again.
  * @module
  */
+import { equalBytes } from "../base/bytes.ts";
 import { yieldToEvents } from "../base/clock.ts";
 import { limits } from "../base/limits.ts";
 import type { Op, TransferBase } from "../ops/op.ts";
@@ -39,6 +40,13 @@ export interface TransferContext {
     path: string,
     range: { blockSize: number; start: number; end: number },
   ): Promise<{ fileSize: number; hashes: Uint8Array }>;
+  /**
+   * Take a file that has grown, and whose last block is as it was, as appended to, without reading the rest. Whoever
+   * sets this has the whole compared later. @default {false}
+   */
+  trustsAppends?: boolean;
+  /** Whether the receiver still has at this path what it had when the transfer began. */
+  isStillHeld(): boolean;
   /** A transfer number that is not in use. */
   nextTransfer(): number;
   /** Counts bytes read from files. */
@@ -57,10 +65,18 @@ export interface SmallFile {
 
 /** How a transfer ended. */
 export type TransferResult =
-  | { state: "sent"; stat: Stat; signature: Signature | undefined; restless: boolean; sequence: number }
+  | {
+    state: "sent";
+    stat: Stat;
+    signature: Signature | undefined;
+    restless: boolean;
+    /** Only what was appended was looked at; see `trustsAppends`. */
+    appended: boolean;
+    sequence: number;
+  }
   /** The receiver has these contents already; only attributes may differ. */
   | { state: "unchanged"; stat: Stat; signature: Signature }
-  /** The path does not name this file any more. */
+  /** The path does not name this file any more, or another one on the receiver. */
   | { state: "gone" };
 
 /** Whether contents of this size travel as a transfer. */
@@ -146,6 +162,7 @@ class Transfer {
    * their hashes say nothing about what the receiver has.
    */
   readonly #partlySent = new Set<number>();
+  #appended = false;
 
   constructor(path: string, file: OpenFile, context: TransferContext) {
     this.#path = path;
@@ -160,6 +177,8 @@ class Transfer {
     const comparable = held?.kind === "file" && held.size > 0 && !full &&
       this.#stat.size >= fastMirrorSizeMin;
     const ranges = comparable ? await this.#compare(held, known) : undefined;
+    // What was compared must not have been moved away meanwhile, on their side.
+    if (ranges !== undefined && !this.#context.isStillHeld()) return { state: "gone" };
     if (
       ranges?.length === 0 && this.#theirSize === this.#stat.size &&
       isSameVersion(this.#stat, this.#file.stat())
@@ -172,6 +191,8 @@ class Transfer {
       await this.#send(base === "empty" ? [{ start: 0, end: this.#stat.size }] : ranges!);
       const restless = await this.#sendWhatChangedMeanwhile();
       await this.#context.sink.room(this.#path.length);
+      // A patch changes what stands at the path when it is closed.
+      if (base === "patch" && !this.#context.isStillHeld()) return this.#giveUp();
       return this.#finish(restless);
     } catch (error) {
       this.#context.sink.push({ kind: "abandon", transfer: this.#number });
@@ -181,10 +202,12 @@ class Transfer {
 
   /**
    * Ranges that differ from the receiver's file, and afterwards `#hashes` describes ours. `undefined` if it has no such
-   * file. All of ours is read, even where it only seems to have grown: a database grows and changes its first page.
+   * file. All of ours is read, unless it is to be taken as appended to.
    */
   async #compare(held: Held, known: Signature | undefined): Promise<Range[] | undefined> {
     const usable = known?.blockSize === this.#coarse && known.fileSize === held.size ? known : undefined;
+    const appended = usable && this.#context.trustsAppends && this.#compareAppended(held, usable);
+    if (appended) return appended;
     // Both ends hash at the same time.
     const [theirs, ours] = await Promise.all([usable ?? this.#askHashes(held.size), this.#hashOurs()]);
     if (theirs.fileSize < 0) return undefined;
@@ -198,6 +221,21 @@ class Transfer {
     if (isRewritten) return differing;
     for (const range of differing) for (const block of this.#blocksOf(range)) this.#partlySent.add(block);
     return await this.#refine(differing, theirs.fileSize);
+  }
+
+  /** What a growing file has more than the receiver's, if that one's last block is still there. */
+  #compareAppended(held: Held, known: Signature): Range[] | undefined {
+    const { size } = this.#stat;
+    if (size <= held.size || !sameFile(held, this.#stat)) return undefined;
+    const last = Math.floor((held.size - 1) / this.#coarse);
+    const block = { blockSize: this.#coarse, start: last * this.#coarse, end: held.size };
+    if (!equalBytes(hashBlocks(this.#file, block), known.hashes.subarray(last * 16, last * 16 + 16))) {
+      return undefined;
+    }
+    this.#hashes = new Uint8Array(known.hashes);
+    this.#theirSize = held.size;
+    this.#appended = true;
+    return [{ start: held.size, end: size }];
   }
 
   /** Within coarse blocks that differ, asks for fine ones: a few bytes of hashes save most of the block. */
@@ -342,19 +380,23 @@ class Transfer {
       for (const block of this.#partlySent) sent.fill(0, block * 16, block * 16 + 16);
       this.#partlySent.clear();
       this.#stat = now;
+      // From here on all of it is read.
+      this.#appended = false;
       this.#hashes = await this.#hashOurs();
       await this.#send(differingRanges(this.#hashes, sent, { blockSize: this.#coarse, fileSize: now.size }));
     }
+  }
+
+  #giveUp(): TransferResult {
+    this.#context.sink.push({ kind: "abandon", transfer: this.#number });
+    return { state: "gone" };
   }
 
   #finish(restless: boolean): TransferResult {
     const { sink, tree, policy } = this.#context;
     tree.forgetDirectories();
     const named = tree.stat(this.#path);
-    if (!named || named.ino !== this.#stat.ino || named.dev !== this.#stat.dev) {
-      sink.push({ kind: "abandon", transfer: this.#number });
-      return { state: "gone" };
-    }
+    if (!named || named.ino !== this.#stat.ino || named.dev !== this.#stat.dev) return this.#giveUp();
     restless ||= !isSameVersion(named, this.#stat);
     const sequence = sink.push({
       kind: "close",
@@ -368,6 +410,7 @@ class Transfer {
       stat: this.#stat,
       signature: restless ? undefined : this.#signature(),
       restless,
+      appended: this.#appended,
       sequence,
     };
   }

@@ -17,6 +17,7 @@ import { errorCode } from "../base/errors.ts";
 import { baseName, isWithin, joinPath, parentPath } from "../base/path.ts";
 import { limits } from "../base/limits.ts";
 import type { Held } from "../ops/held.ts";
+import { hashBytes } from "../mirror/signature.ts";
 import { planEntry, sendableAttributes } from "../mirror/plan.ts";
 import { isLarge, readSmallFile, type TransferContext } from "../mirror/transfer.ts";
 import { fitsOp, type Op } from "../ops/op.ts";
@@ -45,6 +46,10 @@ export interface DetectContext {
   lookBelow(path: string, ticket: Ticket): void;
   /** This file changed while it was read: look again when it has come to rest. */
   restless(path: string): void;
+  /** Whether so young a file may change again without a change of its times. */
+  isRacy(stat: Readonly<Stat>): boolean;
+  /** This file is such a one; `hash` is that of the contents that were sent. */
+  racy(path: string, hash: Uint8Array, ticket: Ticket): void;
   problem(path: string, op: string, error: unknown): void;
   solved(path: string): void;
   /** Whether the root still stands where it stood: deletions need that as evidence. */
@@ -359,6 +364,9 @@ export class Detector {
     this.#pushNoting({ kind: "file", path, attributes, data: small.data }, small.stat, "", batch);
     this.#context.index.setSignature(path, undefined, 0);
     if (small.restless) this.#context.restless(path);
+    else if (this.#context.isRacy(small.stat)) {
+      this.#context.racy(path, hashBytes(small.data).slice(), batch.ticket);
+    }
   }
 
   /** Pushes an op that makes the target hold exactly `stat`, and notes that. */

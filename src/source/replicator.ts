@@ -25,23 +25,28 @@ import type { Log } from "../base/log.ts";
 import { isWithin, parentPath, quote } from "../base/path.ts";
 import type { LaneState, LaneStatus } from "../control/api.ts";
 import type { Hint } from "../intercept/interceptor.ts";
-import { type PlanPolicy, sendableAttributes } from "../mirror/plan.ts";
-import { ALL_TRANSFERS } from "../ops/op.ts";
-import { transferFile } from "../mirror/transfer.ts";
-import type { Op } from "../ops/op.ts";
-import type { FileSystemAbilities, Tree } from "../sys/file_system.ts";
+import type { PlanPolicy } from "../mirror/plan.ts";
+import { hashBytes } from "../mirror/signature.ts";
+import { readSmallFile } from "../mirror/transfer.ts";
+import { ALL_TRANSFERS, type Op } from "../ops/op.ts";
+import { hasCoarseFileTimes } from "../sys/clock_ticks.ts";
+import type { FileSystemAbilities, Stat, Tree } from "../sys/file_system.ts";
 import { comparePlaces, type Place, placeOf } from "../sys/place.ts";
 import type { ListedEntry, Message, OpFailure, TouchedPath, Welcome } from "../wire/message.ts";
 import type { Session } from "../wire/session.ts";
+import { Bell } from "./bell.ts";
 import { Connection } from "./connection.ts";
-import { type DetectContext, Detector, heldFrom } from "./detect.ts";
+import { type DetectContext, Detector } from "./detect.ts";
 import { type DirtyPath, DirtyQueue } from "./dirty_queue.ts";
+import { believe, Doubts, withParents } from "./doubts.ts";
 import type { Index } from "./index.ts";
 import type { IndexKeeper } from "./index_keeper.ts";
 import { Lane, type Priority } from "./lane.ts";
+import { LargeFiles } from "./large_files.ts";
 import { Problems } from "./problems.ts";
 import { Requests } from "./requests.ts";
 import { Scans } from "./scans.ts";
+import { SecondLooks } from "./second_looks.ts";
 import { type Ticket, Tickets } from "./tickets.ts";
 import { Transfers } from "./transfers.ts";
 
@@ -69,6 +74,8 @@ export interface ReplicatorOptions {
   isExcluded?: (path: string) => boolean;
   /** Whether the root still stands where it stood. */
   rootStands: () => boolean;
+  /** Whether two changes shortly after one another can leave the same times. @default as the kernel is */
+  coarseFileTimes?: boolean;
   /** Paths to look at, with everything below. What lies elsewhere must be excluded. @default {[""]} everything */
   roots?: string[];
   /** Gives up after a failure to connect; see `Connection`. */
@@ -77,12 +84,6 @@ export interface ReplicatorOptions {
   kept?: DetectContext["kept"];
   /** Something that `status` shows may have changed. */
   onChange?: () => void;
-}
-
-/** A path that the target is asked about. */
-interface Suspect extends TouchedPath {
-  /** It is looked at again when the answer is there. */
-  isDirty: boolean;
 }
 
 /** Replicates to one target. */
@@ -105,10 +106,10 @@ export class Replicator {
   readonly #transfers: Transfers;
   readonly #requests: Requests;
   readonly #connection: Connection;
-  readonly #restless = new Map<string, number>();
-  readonly #attempts = new Map<string, number>();
-  /** New names of renames that no ack has told about yet, by sequence: a failure tells the old one only. */
-  readonly #renames = new Map<number, string>();
+  readonly #largeFiles: LargeFiles;
+  readonly #secondLooks: SecondLooks;
+  readonly #doubts: Doubts;
+  readonly #bell: Bell;
 
   #abilities: FileSystemAbilities = unknownAbilities;
   #streamId = "";
@@ -119,9 +120,7 @@ export class Replicator {
   #ready = false;
   /** Whether the index was loaded as an earlier process saved it, and no stream began or went on since then. */
   #isLoaded = false;
-  /** Paths whose entry in the index is not to be believed before the target was asked. */
-  #suspects: Suspect[] = [];
-  /** While answers about suspects are on their way nothing may be pushed that would make them untrue. */
+  /** While answers about doubts are on their way nothing may be pushed that would make them untrue. */
   #isGateClosed = false;
   #comparesAll = false;
   #mirrored = false;
@@ -129,29 +128,54 @@ export class Replicator {
   /** Set while the source looks emptied, see `Detector.lookInside`. */
   #emptied = "";
   #lastAckAtMs = 0;
-  #nextTransfer = 1;
   #failures = 0;
   #stopped = false;
-  #wakers: (() => void)[] = [];
-  /** Tells a loop that something happened while it was looking for work. */
-  #wakeCount = 0;
   /** Rejects when something is wrong with ourselves: the replicator stops. */
   readonly #broken = Promise.withResolvers<never>();
 
   constructor(options: ReplicatorOptions) {
     this.#options = options;
-    const { clock, signal, connect, givesUp } = options;
-    this.lane = new Lane({ clock, windowBytes: options.windowBytes, onChange: () => this.#wake() });
+    const { clock, signal, connect, givesUp, index, tree } = options;
+    this.#bell = new Bell(options.onChange);
+    this.lane = new Lane({ clock, windowBytes: options.windowBytes, onChange: () => this.#bell.ring() });
     this.#requests = new Requests((message) => this.lane.post(message));
-    this.#detector = new Detector(this.#detectContext());
     const tickets = this.#tickets;
+    this.#secondLooks = new SecondLooks({
+      tickets,
+      nowMs: () => clock.monotonicMs(),
+      hashNow: (path) => hashSmallFile(tree, path),
+      onRested: (path) => this.#markDirty(path),
+      onMissed: (path, ticket) => this.#distrust(path, ticket),
+      onUnproven: (path, ticket) => {
+        this.#largeFiles.prove(path);
+        this.#transfers.add(path, "live", ticket);
+      },
+    });
+    this.#doubts = new Doubts({
+      index,
+      ask: (path, recursive) => this.#ask(path, recursive),
+      lookAgain: (path, recursive) => this.#lookAgain(path, recursive),
+    });
+    const context = this.#detectContext();
+    this.#detector = new Detector(context);
+    this.#largeFiles = new LargeFiles({
+      ...context,
+      secondLooks: this.#secondLooks,
+      sign: async (path, range) => {
+        await this.#connected();
+        return await this.#requests.sign(path, range);
+      },
+      course: () => this.#course,
+      markDirty: (path, ticket) => this.#markDirty(path, ticket),
+      broken: (error) => this.#broken.reject(error),
+    });
     this.#liveScans = new Scans(this.#detector, { tickets, priority: "live" });
     this.#mirrorScans = new Scans(this.#detector, { tickets, priority: "mirror" });
     this.#transfers = new Transfers({
       tickets,
-      send: (path, priority, ticket) => this.#sendLarge(path, priority, ticket),
+      send: (path, priority, ticket) => this.#largeFiles.send(path, priority, ticket),
       onDirtyAgain: (path, ticket) => this.#markDirty(path, ticket),
-      onIdle: () => this.#wake(),
+      onIdle: () => this.#bell.ring(),
     });
     this.#connection = new Connection({
       connect,
@@ -198,6 +222,7 @@ export class Replicator {
       // No answer comes any more to whoever waits for one, and no file is read once the tree is closed.
       this.#requests.disconnect();
       await Promise.allSettled([...loops, this.#transfers.end()]);
+      this.#secondLooks.clear();
       this.#save();
     }
   }
@@ -209,7 +234,7 @@ export class Replicator {
       else if (hint.kind === "look-below") this.#lookBelow(hint.path);
       else if (hint.kind === "moved") this.#takeMove(hint);
     }
-    this.#wake();
+    this.#bell.ring();
   }
 
   /** Looks at everything. Resolves when every directory was looked at. */
@@ -220,7 +245,7 @@ export class Replicator {
         resolve();
       };
       this.#mirrorScans.add("", { onDone });
-      this.#wake();
+      this.#bell.ring();
     });
   }
 
@@ -229,7 +254,7 @@ export class Replicator {
    * signal aborts first.
    */
   async settled(signal?: AbortSignal): Promise<boolean> {
-    const wake = () => this.#wake();
+    const wake = () => this.#bell.ring();
     signal?.addEventListener("abort", wake, { once: true });
     try {
       return await this.#settle(signal);
@@ -240,15 +265,18 @@ export class Replicator {
 
   async #settle(signal?: AbortSignal): Promise<boolean> {
     const ticket = this.#tickets.take();
+    this.#secondLooks.hurry();
     const isSettled = () => {
       const oldest = Math.min(this.#tickets.oldest ?? Infinity, this.#dirty.oldestTicket ?? Infinity);
-      return this.#ready && this.#suspects.length === 0 && oldest > ticket;
+      return this.#ready && this.#doubts.areResolved && oldest > ticket;
     };
     const isOver = () => signal?.aborted || this.#stopped;
     for (;;) {
-      while (!isSettled() && !isOver()) await this.#event();
+      while (!isSettled() && !isOver()) await this.#bell.rung();
       const [course, sequence] = [this.#course, this.lane.lastSequence];
-      while (this.lane.ackedSequence < sequence && course === this.#course && !isOver()) await this.#event();
+      while (this.lane.ackedSequence < sequence && course === this.#course && !isOver()) {
+        await this.#bell.rung();
+      }
       if (isOver() || this.deletionsWait) return false;
       // The ack may have told of failures, and a new session of doubts: what is in question is not settled.
       if (course === this.#course && isSettled()) return true;
@@ -262,7 +290,7 @@ export class Replicator {
 
   /** Resolves when everything was looked at once and all of it is acked, or with `false` when it stopped before. */
   async mirrored(): Promise<boolean> {
-    while (!this.#mirrored && !this.#stopped) await this.#event();
+    while (!this.#mirrored && !this.#stopped) await this.#bell.rung();
     return this.#mirrored;
   }
 
@@ -323,13 +351,13 @@ export class Replicator {
     } else {
       this.#startOver(session, welcome);
     }
-    this.#wake();
+    this.#bell.ring();
   }
 
   #resume(session: Session, welcome: Welcome): void {
     if (welcome.compareAll) {
       // The target stopped uncleanly: ops that it may have half done are done again, and then their paths compared.
-      this.#suspects.push(...withParents(this.lane.unackedPaths()).map(suspectOf));
+      this.#doubts.add(withParents(this.lane.unackedPaths()));
       this.#comparesAll = true;
     }
     this.lane.attach(session, welcome.durableSequence);
@@ -338,10 +366,10 @@ export class Replicator {
   #continue(session: Session, welcome: Welcome, touched: TouchedPath[]): void {
     this.#course++;
     this.#isLoaded = false;
-    this.#renames.clear();
+    this.#doubts.clear();
+    this.#doubts.add(touched);
     this.lane.restart(welcome.durableSequence);
     this.lane.attach(session, welcome.durableSequence);
-    this.#suspects = touched.map(suspectOf);
     this.#ready = true;
     // Transfers that our predecessor left open: nobody will end them.
     this.lane.push({ kind: "abandon", transfer: ALL_TRANSFERS }, "live");
@@ -352,10 +380,10 @@ export class Replicator {
     const course = ++this.#course;
     this.#isLoaded = false;
     this.#ready = false;
-    this.#suspects = [];
+    this.#doubts.clear();
+    this.#secondLooks.clear();
     this.#streamId = crypto.randomUUID();
     this.#replicaId = welcome.replicaId;
-    this.#renames.clear();
     this.lane.restart(0);
     this.#options.index.clear();
     this.#options.keeper?.begin(this.#streamId, this.#replicaId);
@@ -363,7 +391,6 @@ export class Replicator {
     this.#mirrorScans.clear();
     this.#transfers.clear();
     this.problems.clearAll();
-    this.#attempts.clear();
     this.#mirrored = false;
     // A dry run leaves the stream that the target follows alone, and compares nothing for good.
     const isDry = this.#options.planned !== undefined;
@@ -379,37 +406,31 @@ export class Replicator {
 
   /** Takes the target's listing as what it holds; then the scan finds every difference. */
   async #fillIndex(course: number): Promise<void> {
+    const { index } = this.#options;
     for (const root of this.#roots) {
       await this.#listParents(root, course);
       const problem = await this.#requests.list(root, true, (entries) => {
-        if (course === this.#course) { for (const entry of entries) this.#believe(entry, true); }
+        if (course === this.#course) {
+          for (const entry of entries) believe(index, entry, { trusted: true });
+        }
       });
       if (problem) this.#options.log.warn(`Cannot read all of the replica: ${problem}`);
     }
     if (course !== this.#course) return;
     this.#ready = true;
     this.#scanEverything();
-    this.#wake();
+    this.#bell.ring();
   }
 
   /** Entries above a root that is not the whole tree. */
   async #listParents(path: string, course: number): Promise<void> {
     if (path === "") return;
+    const { index } = this.#options;
     const parent = parentPath(path);
     await this.#listParents(parent, course);
     await this.#requests.list(parent, false, (entries) => {
-      if (course === this.#course) { for (const entry of entries) this.#believe(entry, true); }
+      if (course === this.#course) { for (const entry of entries) believe(index, entry, { trusted: true }); }
     });
-  }
-
-  /** Writes down in the index what the target says it holds. */
-  #believe(entry: ListedEntry, trusted: boolean): void {
-    const { index } = this.#options;
-    const { path, kind, mode, uid, gid, size, mtimeNs, linkTarget } = entry;
-    if (path !== "" && !index.isDirectory(parentPath(path))) return;
-    const identity = { ctimeNs: 0n, dev: 0, ino: 0n };
-    index.set(path, { kind, mode, uid, gid, size, mtimeNs, linkTarget, ...identity, trusted }, 0);
-    if (!trusted) index.setSignature(path, undefined, 0);
   }
 
   #scanEverything(): void {
@@ -431,7 +452,7 @@ export class Replicator {
     this.lane.detach();
     this.#requests.disconnect();
     this.#options.log.debug(reasonOf(error));
-    this.#wake();
+    this.#bell.ring();
   }
 
   #takeMessage(message: Message): void {
@@ -439,14 +460,8 @@ export class Replicator {
       case "ack":
         // Of the stream before: the target had not yet heard that another one begins. Its listing tells what failed.
         if (!this.#ready) return;
-        for (const failure of message.failures) {
-          this.#failures++;
-          this.#takeFailure(failure);
-        }
-        for (const sequence of this.#renames.keys()) {
-          if (sequence > message.sequence) break;
-          this.#renames.delete(sequence);
-        }
+        for (const failure of message.failures) this.#takeFailure(failure);
+        this.#doubts.acknowledge(message.sequence);
         this.#lastAckAtMs = this.#options.clock.nowMs();
         return this.lane.acknowledge(message.sequence);
       case "listing":
@@ -454,52 +469,32 @@ export class Replicator {
         return this.#requests.take(message);
       case "blocked":
         this.#blockedReason = message.reason;
-        return this.#wake();
+        return this.#bell.ring();
       default:
         throw new ProtocolError(`Cannot take message "${message.type}": the target does not send it`);
     }
   }
 
-  /** The target could not do an op: ask what it holds there, and try again a few times before leaving it to the scan. */
-  #takeFailure({ sequence, path, op, reason }: OpFailure): void {
-    const { index, clock } = this.#options;
-    this.problems.add({ path, op, reason }, clock.nowMs());
-    const to = this.#renames.get(sequence);
-    for (const each of to === undefined ? [path] : [path, to]) {
-      // Until the target was asked, the index must not claim this, not even after a crash of ours.
-      const held = index.get(each);
-      if (held) index.set(each, { ...held, trusted: false, ctimeNs: 0n }, 0);
-      // What stands in the way may be a directory of which we know nothing.
-      const recursive = op !== "attributes" && each !== "";
-      this.#suspects.push(
-        { path: parentPath(each), recursive: false, isDirty: true },
-        { path: each, recursive, isDirty: this.#countAttempt(each) },
-      );
-    }
-  }
-
-  /** Gives whether the path is to be tried again at once. */
-  #countAttempt(path: string): boolean {
-    const attempts = (this.#attempts.get(path) ?? 0) + 1;
-    // Whoever cannot be counted is not tried for ever.
-    if (attempts === 1 && this.#attempts.size >= limits.problemsMax) return false;
-    this.#attempts.set(path, attempts);
-    return attempts < limits.applyAttemptsMax;
+  #takeFailure(failure: OpFailure): void {
+    const { path, op, reason } = failure;
+    this.#failures++;
+    this.problems.add({ path, op, reason }, this.#options.clock.nowMs());
+    this.#doubts.addFailure(failure);
   }
 
   // ——— The two loops ———
 
   async #runLoop(step: () => Promise<boolean>): Promise<void> {
     while (!this.#stopped) {
-      const wakesBefore = this.#wakeCount;
+      const ringsBefore = this.#bell.count;
       try {
         // Whoever waits for work to end hears of it, also when there was nothing to send.
-        if (await step()) this.#wake();
-        else if (wakesBefore === this.#wakeCount && !this.#stopped) await this.#event();
+        if (await step()) this.#bell.ring();
+        else if (ringsBefore === this.#bell.count && !this.#stopped) await this.#bell.rung();
       } catch (error) {
         // The session or the stream under it is gone; what was in work is dirty again or covered by a scan.
         if (!(error instanceof TransientError)) throw error;
-        this.#wake();
+        this.#bell.ring();
       }
     }
   }
@@ -507,8 +502,8 @@ export class Replicator {
   /** One step of live work. @returns Whether there was any. */
   async #liveStep(): Promise<boolean> {
     if (!this.#ready) return false;
-    if (this.#suspects.length > 0 && this.#connection.state === "connected") {
-      await this.#compareSuspects();
+    if (!this.#doubts.areResolved && this.#connection.state === "connected") {
+      await this.#resolveDoubts();
       return true;
     }
     const batch = this.#dirty.take(limits.detectBatchPaths);
@@ -533,11 +528,11 @@ export class Replicator {
 
   /** One step of the mirror. @returns Whether there was any. */
   async #mirrorStep(): Promise<boolean> {
-    if (!this.#ready || this.#suspects.length > 0) return false;
+    if (!this.#ready || !this.#doubts.areResolved) return false;
     if (!this.#mirrored && this.#isMirrorDone()) {
       this.#mirrored = true;
       this.#tellCompared();
-      this.#wake();
+      this.#bell.ring();
     }
     if (this.#mirrorScans.isIdle || this.#transfers.waitingCount >= limits.transfersWaitingMax) return false;
     await this.#mirrorScans.step();
@@ -548,21 +543,21 @@ export class Replicator {
     return this.#mirrorScans.isIdle && this.#transfers.count === 0 && this.lane.unackedOps === 0;
   }
 
-  /** Asks the target what it holds at paths that are in doubt, and looks at them again. */
-  async #compareSuspects(): Promise<void> {
+  /** Asks the target about paths in doubt. */
+  async #resolveDoubts(): Promise<void> {
     // Answers must not describe a state that ops on their way will change.
     const course = this.#course;
     using _hold = this.#tickets.hold(0);
     using _gate = this.#closeGate();
     await this.#acked(this.lane.lastSequence);
-    while (this.#suspects.length > 0 && course === this.#course) {
-      const asked = this.#suspects.slice(0, limits.questionsAtOnce);
-      const answers = await Promise.all(asked.map((suspect) => this.#ask(suspect)));
-      if (course !== this.#course) return;
-      for (const [i, suspect] of asked.entries()) this.#correct(suspect, answers[i]);
-      this.#suspects.splice(0, asked.length);
-    }
+    await this.#doubts.resolve(() => course === this.#course);
     this.#tellCompared();
+  }
+
+  /** Ticket 0: whoever flushes now waits for what was corrected. */
+  #lookAgain(path: string, recursive: boolean): void {
+    if (recursive) this.#liveScans.add(path, { ticket: 0 });
+    this.#markDirty(path, 0);
   }
 
   /** Until the result is disposed nobody gets room. */
@@ -571,14 +566,14 @@ export class Replicator {
     return {
       [Symbol.dispose]: () => {
         this.#isGateClosed = false;
-        this.#wake();
+        this.#bell.ring();
       },
     };
   }
 
   /** After an unclean stop of the target: everything it may have half done has been looked at. */
   #tellCompared(): void {
-    if (!this.#comparesAll || !this.#mirrored || this.#suspects.length > 0) return;
+    if (!this.#comparesAll || !this.#mirrored || !this.#doubts.areResolved) return;
     this.#comparesAll = false;
     this.lane.post({ type: "compared" });
   }
@@ -586,7 +581,7 @@ export class Replicator {
   async #acked(sequence: number): Promise<void> {
     const course = this.#course;
     while (this.lane.ackedSequence < sequence) {
-      await this.#event();
+      await this.#bell.rung();
       if (this.#stopped || course !== this.#course) throw new TransientError("Cannot wait for acks: stopped");
     }
   }
@@ -595,30 +590,20 @@ export class Replicator {
   async #connected(): Promise<void> {
     while (!this.#requests.isConnected) {
       if (this.#stopped) throw new TransientError("Cannot ask the target: stopped");
-      await this.#event();
+      await this.#bell.rung();
     }
   }
 
-  async #ask({ path, recursive }: TouchedPath): Promise<ListedEntry[]> {
+  async #ask(path: string, recursive: boolean): Promise<ListedEntry[]> {
     const listed: ListedEntry[] = [];
     await this.#requests.list(path, recursive, (entries) => void listed.push(...entries));
     return listed;
   }
 
-  #correct({ path, recursive, isDirty }: Suspect, listed: ListedEntry[]): void {
-    const { index } = this.#options;
-    if (path !== "" && (recursive || listed.length === 0) && index.has(path)) index.remove(path, 0);
-    for (const entry of listed) this.#believe(entry, false);
-    // Ticket 0: whoever flushes now waits for what is corrected.
-    if (!isDirty) return;
-    if (recursive) this.#liveScans.add(path, { ticket: 0 });
-    this.#markDirty(path, 0);
-  }
-
   // ——— Detection's world ———
 
   #detectContext(): DetectContext {
-    const { tree, index, policy, rootStands, planned, kept, clock } = this.#options;
+    const { tree, index, policy, rootStands, planned, kept } = this.#options;
     const abilities = () => this.#abilities;
     return {
       tree,
@@ -637,7 +622,9 @@ export class Replicator {
       transfer: (path, priority, ticket) => this.#transfers.add(path, priority, ticket),
       isTransferring: (path) => this.#transfers.isRunning(path),
       lookBelow: (path, ticket) => this.#lookBelow(path, ticket),
-      restless: (path) => void this.#restless.set(path, clock.monotonicMs() + limits.restMs),
+      restless: (path) => this.#secondLooks.addRestless(path),
+      isRacy: (stat) => this.#isRacy(stat),
+      racy: (path, hash, ticket) => this.#secondLooks.addRacy(path, hash, ticket),
       problem: (path, op, error) => this.#addProblem(path, op, error),
       solved: (path) => this.problems.clear(path),
       rootStands,
@@ -652,7 +639,7 @@ export class Replicator {
 
   #push(op: Op, priority: Priority): number {
     const sequence = this.lane.push(op, priority);
-    if (op.kind === "rename") this.#renames.set(sequence, op.to);
+    if (op.kind === "rename") this.#doubts.noteRename(sequence, op.to);
     return sequence;
   }
 
@@ -663,7 +650,7 @@ export class Replicator {
     const course = this.#course;
     while (!hasRoom()) {
       if (this.#stopped) throw new TransientError("Cannot push: stopped");
-      await this.#event();
+      await this.#bell.rung();
     }
     if (course !== this.#course) throw new TransientError("Cannot push: the stream was started anew");
     return false;
@@ -680,7 +667,7 @@ export class Replicator {
       this.#scanEverything();
     }
     this.#dirty.add(path, this.#options.clock.nowMs(), ticket);
-    this.#wake();
+    this.#bell.ring();
   }
 
   #lookBelow(path: string, ticket?: Ticket): void {
@@ -690,7 +677,7 @@ export class Replicator {
     } else {
       this.#liveScans.add(path, { ticket });
     }
-    this.#wake();
+    this.#bell.ring();
   }
 
   #takeMove({ from, to, directory }: Extract<Hint, { kind: "moved" }>): void {
@@ -699,97 +686,32 @@ export class Replicator {
     if (directory) this.#dirty.move(from, to);
   }
 
-  /** Sends one large file; whatever happens is dealt with here. */
-  async #sendLarge(path: string, priority: Priority, ticket: Ticket): Promise<void> {
-    const { tree, index } = this.#options;
-    const course = this.#course;
-    const context = this.#detectContext();
-    try {
-      const held = index.get(path);
-      const result = await transferFile(
-        path,
-        {
-          tree,
-          policy: context.policy,
-          sink: {
-            room: async (bytes) => void await this.#room(bytes, priority),
-            push: (op) => {
-              if (course !== this.#course) {
-                throw new TransientError("Cannot push: the stream was started anew");
-              }
-              return this.lane.push(op, priority);
-            },
-          },
-          sign: async (path, range) => {
-            await this.#connected();
-            return await this.#requests.sign(path, range);
-          },
-          nextTransfer: () => this.#nextTransfer++,
-          onRead: context.onRead,
-        },
-        held?.kind === "file" ? held : undefined,
-        held?.trusted ? index.getSignature(path) : undefined,
-      );
-      if (course !== this.#course) return;
-      if (result.state === "gone") return this.#markDirty(path, ticket);
-      if (!index.isDirectory(parentPath(path))) {
-        return this.#lookBelow(parentPath(path), ticket);
-      }
-      this.#noteSent(path, result, priority);
-    } catch (error) {
-      if (course === this.#course || !(error instanceof TransientError)) {
-        this.#takeTransferError(path, ticket, error);
-      }
-    }
+  /** Whether a file changed so shortly before now that a change after it may leave the same times. */
+  #isRacy({ ctimeNs }: Readonly<Stat>): boolean {
+    const ageMs = this.#options.clock.nowMs() - Number(ctimeNs / 1_000_000n);
+    return (this.#options.coarseFileTimes ?? COARSE_FILE_TIMES) && ageMs < limits.racyMs;
   }
 
-  #noteSent(
-    path: string,
-    result: Exclude<Awaited<ReturnType<typeof transferFile>>, { state: "gone" }>,
-    priority: Priority,
-  ): void {
+  /** What the index says of the contents of a file is not so: it is sent again, whatever its times say. */
+  #distrust(path: string, ticket: Ticket): void {
     const { index } = this.#options;
-    const held = heldFrom(result.stat, "");
-    if (result.state === "sent") {
-      index.set(path, held, result.sequence);
-      index.setSignature(path, result.signature, result.sequence);
-      if (result.restless) this.#restless.set(path, this.#options.clock.monotonicMs() + limits.restMs);
-    } else {
-      // All of them: beside the time that made the contents doubtful, mode and owner may have changed.
-      const attributes = sendableAttributes(result.stat, this.#abilities);
-      const sequence = this.lane.push({ kind: "attributes", path, attributes }, priority);
-      index.set(path, held, sequence);
-      index.setSignature(path, result.signature, sequence);
-    }
-    this.problems.clear(path);
-  }
-
-  #takeTransferError(path: string, ticket: Ticket, error: unknown): void {
-    const isWorthTrying = error instanceof TransientError ||
-      ["ENOENT", "ENOTDIR", "ELOOP", "EISDIR"].includes(errorCode(error));
-    if (isWorthTrying) this.#markDirty(path, ticket);
-    else if (errorCode(error)) this.#addProblem(path, "read", error);
-    else this.#broken.reject(error);
+    const held = index.get(path);
+    if (held) index.set(path, { ...held, trusted: false }, 0);
+    this.#markDirty(path, ticket);
   }
 
   // ——— Time ———
 
-  /** Saves the index, and looks again at files that have come to rest. */
+  /** Saves the index, and looks whether an emptied root is filled again. */
   async #keepTime(): Promise<void> {
     const { clock, signal } = this.#options;
     while (!this.#stopped) {
       await clock.sleep(limits.saveEveryMs, signal);
       this.#save();
-      const now = clock.monotonicMs();
-      for (const [path, dueMs] of this.#restless) {
-        if (dueMs > now) continue;
-        this.#restless.delete(path);
-        this.#markDirty(path);
-      }
       // An empty root is soon looked at. Whether it is filled again, no event may tell: it may have been mounted.
       if (this.#emptied !== "" && this.#mirrorScans.isIdle) {
         this.#mirrorScans.add("");
-        this.#wake();
+        this.#bell.ring();
       }
     }
   }
@@ -825,23 +747,13 @@ export class Replicator {
     return { state: "live", reason: "" };
   }
 
-  #event(): Promise<void> {
-    return new Promise((resolve) => this.#wakers.push(resolve));
-  }
-
-  #wake(): void {
-    this.#wakeCount++;
-    const wakers = this.#wakers;
-    this.#wakers = [];
-    for (const resolve of wakers) resolve();
-    this.#options.onChange?.();
-  }
-
   #stop(): void {
     this.#stopped = true;
-    this.#wake();
+    this.#bell.ring();
   }
 }
+
+const COARSE_FILE_TIMES = hasCoarseFileTimes(Deno.build.os, Deno.osRelease());
 
 /** Before the target has said what it can. */
 const unknownAbilities: FileSystemAbilities = {
@@ -866,16 +778,17 @@ function checkApart(root: string, replica: Place): void {
   throw new RefusedError(`Cannot replicate ${quote(root)}: ${reason}`);
 }
 
-function suspectOf(touched: TouchedPath): Suspect {
-  return { ...touched, isDirty: true };
-}
-
 function isBetween(low: number, value: number, high: number): boolean {
   return low <= value && value <= high;
 }
 
-/** Paths with the directories that hold them: an op on an entry may leave its mark on the directory. */
-function withParents(paths: string[]): TouchedPath[] {
-  const all = new Set(paths.flatMap((path) => [parentPath(path), path]));
-  return [...all].sort().map((path) => ({ path, recursive: false }));
+/** Hash of a small file's contents; `undefined` if it is none any more. */
+function hashSmallFile(tree: Tree, path: string): Uint8Array | undefined {
+  try {
+    const small = readSmallFile(tree, path);
+    return small && hashBytes(small.data);
+  } catch (error) {
+    if (errorCode(error)) return undefined;
+    throw error;
+  }
 }

@@ -138,6 +138,7 @@ export class Rig implements AsyncDisposable {
       policy: this.policy,
       sink: { room: async () => await this.onRoom(), push: (op) => this.#take(op) },
       sign: (_path, range) => this.#answer(range),
+      isStillHeld: () => true,
       nextTransfer: () => ++this.#transfers,
       onRead: (bytes) => void (this.bytesRead += bytes),
     };

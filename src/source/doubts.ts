@@ -1,0 +1,132 @@
+/**
+ * Paths of which it is not known what the target holds: the target could not do an op, or touched them since the index
+ * was saved, or stopped uncleanly. It is asked about each, the index is corrected, and the path is looked at again.
+ * @module
+ */
+import { limits } from "../base/limits.ts";
+import { parentPath } from "../base/path.ts";
+import type { ListedEntry, OpFailure, TouchedPath } from "../wire/message.ts";
+import type { Index } from "./index.ts";
+
+/** A path in doubt. */
+interface Suspect extends TouchedPath {
+  /** Whether it is to be looked at again at once; otherwise the next change or scan does. */
+  isDirty: boolean;
+}
+
+/** What resolving doubts needs of its replicator. */
+export interface DoubtsOptions {
+  index: Index;
+  /** Asks the target what it holds. @throws {TransientError} If the session breaks. */
+  ask: (path: string, recursive: boolean) => Promise<ListedEntry[]>;
+  /** Looks again at a path that was corrected. */
+  lookAgain: (path: string, recursive: boolean) => void;
+}
+
+/** Paths in doubt of one lane. */
+export class Doubts {
+  readonly #options: DoubtsOptions;
+  #suspects: Suspect[] = [];
+  readonly #attempts = new Map<string, number>();
+  /** New names of renames that no ack has told about yet, by sequence: a failure tells the old one only. */
+  readonly #renames = new Map<number, string>();
+
+  constructor(options: DoubtsOptions) {
+    this.#options = options;
+  }
+
+  /** Whether nothing is in doubt. */
+  get areResolved(): boolean {
+    return this.#suspects.length === 0;
+  }
+
+  /** These paths may hold anything. */
+  add(touched: TouchedPath[]): void {
+    for (const { path, recursive } of touched) this.#suspects.push({ path, recursive, isDirty: true });
+  }
+
+  /** The index is filled anew, or belongs to another stream: nothing that was in doubt matters. */
+  clear(): void {
+    this.#suspects = [];
+    this.#attempts.clear();
+    this.#renames.clear();
+  }
+
+  /** A rename was pushed. */
+  noteRename(sequence: number, to: string): void {
+    this.#renames.set(sequence, to);
+  }
+
+  /** The target did, or could not do, everything up to here. */
+  acknowledge(sequence: number): void {
+    for (const each of this.#renames.keys()) {
+      if (each > sequence) break;
+      this.#renames.delete(each);
+    }
+  }
+
+  /** The target could not do an op: ask what it holds there, and try a few times before leaving it to the scan. */
+  addFailure({ sequence, path, op }: OpFailure): void {
+    const { index } = this.#options;
+    const to = this.#renames.get(sequence);
+    for (const each of to === undefined ? [path] : [path, to]) {
+      // Until the target was asked, the index must not claim this, not even after a crash of ours.
+      const held = index.get(each);
+      if (held) index.set(each, { ...held, trusted: false, ctimeNs: 0n }, 0);
+      // What stands in the way may be a directory of which we know nothing.
+      const recursive = op !== "attributes" && each !== "";
+      this.#suspects.push(
+        { path: parentPath(each), recursive: false, isDirty: true },
+        { path: each, recursive, isDirty: this.#countAttempt(each) },
+      );
+    }
+  }
+
+  /**
+   * Asks about everything in doubt. Nothing may be pushed meanwhile that would make the answers untrue.
+   *
+   * @param isCurrent Whether the stream is still the same.
+   */
+  async resolve(isCurrent: () => boolean): Promise<void> {
+    while (this.#suspects.length > 0 && isCurrent()) {
+      const asked = this.#suspects.slice(0, limits.questionsAtOnce);
+      const answers = await Promise.all(
+        asked.map(({ path, recursive }) => this.#options.ask(path, recursive)),
+      );
+      if (!isCurrent()) return;
+      for (const [i, suspect] of asked.entries()) this.#correct(suspect, answers[i]);
+      this.#suspects.splice(0, asked.length);
+    }
+  }
+
+  #correct({ path, recursive, isDirty }: Suspect, listed: ListedEntry[]): void {
+    const { index, lookAgain } = this.#options;
+    if (path !== "" && (recursive || listed.length === 0) && index.has(path)) index.remove(path, 0);
+    for (const entry of listed) believe(index, entry, { trusted: false });
+    if (isDirty) lookAgain(path, recursive);
+  }
+
+  /** Gives whether the path is to be tried again at once. */
+  #countAttempt(path: string): boolean {
+    const attempts = (this.#attempts.get(path) ?? 0) + 1;
+    // Whoever cannot be counted is not tried for ever.
+    if (attempts === 1 && this.#attempts.size >= limits.problemsMax) return false;
+    this.#attempts.set(path, attempts);
+    return attempts < limits.applyAttemptsMax;
+  }
+}
+
+/** Writes down in the index what the target says it holds. `trusted`: its contents are believed if size and time are. */
+export function believe(index: Index, entry: ListedEntry, { trusted }: { trusted: boolean }): void {
+  const { path, kind, mode, uid, gid, size, mtimeNs, linkTarget } = entry;
+  if (path !== "" && !index.isDirectory(parentPath(path))) return;
+  const identity = { ctimeNs: 0n, dev: 0, ino: 0n };
+  index.set(path, { kind, mode, uid, gid, size, mtimeNs, linkTarget, ...identity, trusted }, 0);
+  if (!trusted) index.setSignature(path, undefined, 0);
+}
+
+/** Paths with the directories that hold them: an op on an entry may leave its mark on the directory. */
+export function withParents(paths: string[]): TouchedPath[] {
+  const all = new Set(paths.flatMap((path) => [parentPath(path), path]));
+  return [...all].sort().map((path) => ({ path, recursive: false }));
+}

@@ -1,0 +1,134 @@
+/**
+ * Sends large files, and notes in the index what the target holds then.
+ * @module
+ */
+import { errorCode, TransientError } from "../base/errors.ts";
+import { parentPath } from "../base/path.ts";
+import { sendableAttributes } from "../mirror/plan.ts";
+import { type TransferContext, transferFile, type TransferResult } from "../mirror/transfer.ts";
+import type { Held } from "../ops/held.ts";
+import type { Op } from "../ops/op.ts";
+import type { Stat, Tree } from "../sys/file_system.ts";
+import { heldFrom } from "./detect.ts";
+import type { Index } from "./index.ts";
+import type { Priority } from "./lane.ts";
+import type { SecondLooks } from "./second_looks.ts";
+import type { Ticket } from "./tickets.ts";
+
+/** What sending a large file needs of its replicator. */
+export interface LargeFilesOptions {
+  tree: Tree;
+  index: Index;
+  policy: TransferContext["policy"];
+  secondLooks: SecondLooks;
+  /** Waits for room. @throws {TransientError} If the stream was started anew meanwhile. */
+  room: (bytes: number, priority: Priority) => Promise<unknown>;
+  push: (op: Op, priority: Priority) => number;
+  /** Waits for a session, and asks the target for block hashes. */
+  sign: TransferContext["sign"];
+  onRead: TransferContext["onRead"];
+  /** Counts starts of a stream: a transfer that began under an older one must not push. */
+  course: () => number;
+  /** Whether so young a file may change again without a change of its times. */
+  isRacy: (stat: Readonly<Stat>) => boolean;
+  markDirty: (path: string, ticket: Ticket) => void;
+  lookBelow: (path: string, ticket: Ticket) => void;
+  problem: (path: string, op: string, error: unknown) => void;
+  solved: (path: string) => void;
+  /** Something is wrong with ourselves. */
+  broken: (error: unknown) => void;
+}
+
+/** Sends the large files of one lane. */
+export class LargeFiles {
+  readonly #options: LargeFilesOptions;
+  /** Files whose next transfer compares all of them. */
+  readonly #toBeProven = new Set<string>();
+  #nextTransfer = 1;
+
+  constructor(options: LargeFilesOptions) {
+    this.#options = options;
+  }
+
+  /** The next transfer of this file looks at all of it. */
+  prove(path: string): void {
+    this.#toBeProven.add(path);
+  }
+
+  /** Sends one file; whatever happens is dealt with here. */
+  async send(path: string, priority: Priority, ticket: Ticket): Promise<void> {
+    const { index, course } = this.#options;
+    const began = course();
+    const trustsAppends = priority === "live" && !this.#toBeProven.delete(path);
+    try {
+      const held = index.get(path);
+      const result = await transferFile(
+        path,
+        {
+          ...this.#contextOf(priority, began),
+          trustsAppends,
+          isStillHeld: () => isSameHeld(held, index.get(path)),
+        },
+        held?.kind === "file" ? held : undefined,
+        held?.trusted ? index.getSignature(path) : undefined,
+      );
+      if (began === course()) this.#note(path, result, { priority, ticket });
+    } catch (error) {
+      if (began === course() || !(error instanceof TransientError)) this.#takeError(path, ticket, error);
+    }
+  }
+
+  #contextOf(priority: Priority, began: number): Omit<TransferContext, "isStillHeld"> {
+    const { tree, policy, room, push, sign, onRead, course } = this.#options;
+    return {
+      tree,
+      policy,
+      sink: {
+        room: async (bytes) => void await room(bytes, priority),
+        push: (op) => {
+          if (began !== course()) throw new TransientError("Cannot push: the stream was started anew");
+          return push(op, priority);
+        },
+      },
+      sign,
+      nextTransfer: () => this.#nextTransfer++,
+      onRead,
+    };
+  }
+
+  #note(
+    path: string,
+    result: TransferResult,
+    { priority, ticket }: { priority: Priority; ticket: Ticket },
+  ): void {
+    const { index, secondLooks, markDirty, lookBelow, solved, push, policy, isRacy } = this.#options;
+    if (result.state === "gone") return markDirty(path, ticket);
+    if (!index.isDirectory(parentPath(path))) return lookBelow(parentPath(path), ticket);
+    const { stat, signature } = result;
+    // All attributes: beside the time that made the contents doubtful, mode and owner may have changed.
+    const sequence = result.state === "sent"
+      ? result.sequence
+      : push({ kind: "attributes", path, attributes: sendableAttributes(stat, policy.abilities) }, priority);
+    index.set(path, heldFrom(stat, ""), sequence);
+    index.setSignature(path, signature, sequence);
+    solved(path);
+    if (result.state === "sent" && result.restless) return secondLooks.addRestless(path);
+    const isProven = result.state === "unchanged" || !result.appended;
+    if (!isProven || isRacy(stat)) secondLooks.addUnproven(path, stat.size, ticket);
+  }
+
+  #takeError(path: string, ticket: Ticket, error: unknown): void {
+    const { markDirty, problem, broken } = this.#options;
+    const isWorthTrying = error instanceof TransientError ||
+      ["ENOENT", "ENOTDIR", "ELOOP", "EISDIR"].includes(errorCode(error));
+    if (isWorthTrying) markDirty(path, ticket);
+    else if (errorCode(error)) problem(path, "read", error);
+    else broken(error);
+  }
+}
+
+/** Whether two entries are the same file with the same contents, whatever its mode and owner. */
+function isSameHeld(a: Held | undefined, b: Held | undefined): boolean {
+  return a?.kind === b?.kind && a?.size === b?.size && a?.mtimeNs === b?.mtimeNs && a?.ino === b?.ino &&
+    a?.dev === b?.dev;
+}
