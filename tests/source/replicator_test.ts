@@ -6,6 +6,7 @@
  */
 import { assert, assertEquals } from "@std/assert";
 import { lutimesSync, mkdirSync, renameSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
+import { yieldToEvents } from "../../src/base/clock.ts";
 import { limits } from "../../src/base/limits.ts";
 import type { Hint } from "../../src/intercept/interceptor.ts";
 import { systemFileSystem } from "../../src/sys/system.ts";
@@ -13,6 +14,7 @@ import { lookBelow, moved, Pair, type PairOptions } from "../testing/loopback.ts
 import { assertSameTree } from "../testing/manifest.ts";
 import { lacks } from "../testing/needs.ts";
 import { writeBigFile } from "../testing/tree_maker.ts";
+import { waitFor } from "../testing/wait.ts";
 
 const needsLinux = lacks("linux");
 const needsRoot = lacks("linux", "root");
@@ -544,6 +546,35 @@ Deno.test({
     await assertSame(pair);
     // A lone op may be larger than the window: a block is.
     assert(pair.replicator.lane.stats.windowBytesPeak < (64 << 10) + limits.opDataSizeMax + 1024);
+  },
+});
+
+Deno.test({
+  name: "Replicator: a file is not patched over what took its place on the target while it was compared",
+  ignore: needsLinux,
+  async fn() {
+    await using pair = await Pair.open();
+    writeBigFile(`${pair.sourceRoot}/a`, 2 << 20);
+    writeFileSync(`${pair.sourceRoot}/x`, "small");
+    await pair.mirror();
+    patch(`${pair.sourceRoot}/a`, 5000, "changed");
+    pair.target.faults = { isHeld: true };
+    const readBefore = pair.replicator.bytesRead;
+    pair.hint("a");
+    await waitFor(() => pair.replicator.bytesRead >= readBefore + (2 << 20), { what: "the comparison" });
+    // Its question for fine hashes is on its way before the exchange is.
+    for (let i = 0; i < 20; i++) await yieldToEvents();
+    const swap = sh("mv a t; mv x a; mv t x");
+    const hints = [moved("a", "t"), moved("x", "a"), moved("t", "x")];
+    swap(pair.sourceRoot);
+    pair.hint(...hints);
+    await waitFor(() => pair.replicator.lane.stats.opsSent.rename === 1, { what: "the exchange" });
+    swap(pair.sourceRoot);
+    pair.target.faults = {};
+    await waitFor(() => pair.replicator.transfersCount === 0, { what: "the end of the transfer" });
+    await pair.look(...hints);
+    await assertSame(pair);
+    assertEquals(pair.target.staged(), []);
   },
 });
 

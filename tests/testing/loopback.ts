@@ -55,6 +55,8 @@ export interface LineFaults {
   keepsTail?: boolean;
   /** Turns of the event loop that a message takes. @default {1} */
   delayTurns?: number;
+  /** While it is true nothing is delivered. @default {false} */
+  isHeld?: boolean;
 }
 
 /** A place for messages of one session. */
@@ -236,6 +238,7 @@ export class LoopbackTarget {
     try {
       for (;;) {
         for (let turn = this.faults.delayTurns ?? 1; turn > 0; turn--) await yieldToEvents();
+        while (this.faults.isHeld) await yieldToEvents();
         const session = this.#session;
         if (!session || !this.#step(session)) break;
       }
