@@ -59,9 +59,9 @@ export class ByteWriter {
     return this.#size;
   }
 
-  /** Whether less than half of the buffer is used. */
-  get isHalfEmpty(): boolean {
-    return this.#size * 2 < this.#bytes.length;
+  /** Bytes that fit before the buffer has to grow. */
+  get capacity(): number {
+    return this.#bytes.length;
   }
 
   u8(value: number): this {

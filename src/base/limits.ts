@@ -59,6 +59,8 @@ export const limits = {
   dirtyPathsMax: 200_000,
   /** A mirror's small ops gather so long into one message. Live ops never wait. */
   gatherMs: 3,
+  /** Buffers of acked parcels kept for the next ones. */
+  spareParcelsMax: 24,
   /** Paths that one batch of detection takes. */
   detectBatchPaths: 2_048,
   /** Milliseconds that detection or a scan may hold the event loop before it yields. */
@@ -114,7 +116,7 @@ export const limits = {
 
   /** Hints delivered at once; more of them come in several deliveries. */
   hintBatchMax: 8_192,
-  /** After the first event of a batch, so long is waited for more. */
+  /** After a file was created, so long is waited for its contents. Other changes are told at once. */
   hintGatherMs: 1,
   /** Wait for the second half of a rename; then the first half counts as moved out of the tree. */
   renamePartnerMs: 5,

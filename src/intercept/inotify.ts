@@ -47,6 +47,8 @@ export class InotifyInterceptor implements Interceptor {
   readonly #counts = { events: 0, overflows: 0, unwatched: 0, limitation: "" };
   readonly #batch = new HintBatch();
   readonly #departures = new Map<number, Departure>();
+  /** Files created in the batch under way, and not yet closed by their writer. */
+  readonly #unfinished = new Set<string>();
   #queue!: InotifyQueue;
   #armer!: WatchArmer;
   #state: "new" | "arming" | "hearing" | "gone" | "stopped" = "new";
@@ -131,7 +133,13 @@ export class InotifyInterceptor implements Interceptor {
         else if (!this.#armer.busy) await this.#waitForEvents();
         if (this.#isStopped()) break;
         const asked = this.#asked.length;
-        const allHeard = await this.#drain();
+        let allHeard = await this.#drain();
+        if (this.#unfinished.size > 0) {
+          // A name without its contents yet: what is written into it comes within the moment, mostly.
+          await systemClock.sleep(limits.hintGatherMs);
+          this.#unfinished.clear();
+          allHeard = await this.#drain();
+        }
         this.#settle();
         this.#armer.work(performance.now() + limits.sliceMs, allHeard);
         this.#deliver();
@@ -149,7 +157,6 @@ export class InotifyInterceptor implements Interceptor {
   async #waitForEvents(): Promise<void> {
     const waiting = this.#departures.size > 0 ? limits.renamePartnerMs : limits.rootCheckMs;
     await this.#queue.wait(Math.min(waiting, this.#armer.patienceMs));
-    if (!this.#isStopped()) await systemClock.sleep(limits.hintGatherMs);
   }
 
   /** Answers the first `count` callers of {@linkcode sync}. */
@@ -259,7 +266,11 @@ export class InotifyInterceptor implements Interceptor {
   #takeChange(parent: number, path: string): void {
     const { mask, name } = this.#queue.event;
     this.#batch.look(path);
-    if (!(mask & IN.ISDIR)) return;
+    if (!(mask & IN.ISDIR)) {
+      if (mask & IN.CREATE) this.#unfinished.add(path);
+      else if (mask & IN.CLOSE_WRITE) this.#unfinished.delete(path);
+      return;
+    }
     const { tree } = this.#armer;
     if (mask & IN.DELETE) return this.#armer.left(tree.find(parent, name));
     const known = tree.find(parent, name);

@@ -14,6 +14,7 @@
  */
 import type { Clock } from "../base/clock.ts";
 import { ProtocolError } from "../base/errors.ts";
+import { ByteWriter } from "../base/bytes.ts";
 import { limits } from "../base/limits.ts";
 import { type Op, type OpKind, opPaths } from "../ops/op.ts";
 import { decodeOps, encodeMessage, type Message, OpsMessageWriter } from "../wire/message.ts";
@@ -47,6 +48,8 @@ interface Parcel {
   firstSequence: number;
   count: number;
   message: Uint8Array;
+  /** Holds the message; `undefined` if that was copied out of it. */
+  writer: ByteWriter | undefined;
   /** Bytes of its ops in the window, and how many of them are a mirror's. */
   bytes: number;
   mirrorBytes: number;
@@ -55,6 +58,9 @@ interface Parcel {
 
 /** Room behind the data that a parcel is opened for: headers, paths, attributes. */
 const PARCEL_SPARE_SIZE = 4096;
+
+/** Bytes of a mirror's parcel: full when its target size is passed by one op of the largest size. */
+const MIRROR_PARCEL_CAPACITY = limits.opsMessageSizeTarget + limits.opDataSizeMax + PARCEL_SPARE_SIZE;
 
 /** The way to one target. */
 export class Lane {
@@ -70,6 +76,9 @@ export class Lane {
   #parcels: Parcel[] = [];
   #unsentIndex = 0;
   #open: OpsMessageWriter | undefined;
+  #openWriter: ByteWriter | undefined;
+  /** Writers of a mirror's parcels to be used again: making buffers of this size costs more than filling them. */
+  readonly #spareWriters: ByteWriter[] = [];
   #openBytes = 0;
   #openMirrorBytes = 0;
   #openSinceMs = 0;
@@ -213,6 +222,7 @@ export class Lane {
       if (parcel.firstSequence + parcel.count - 1 > sequence) break;
       this.#bytes -= parcel.bytes;
       this.#mirrorBytes -= parcel.mirrorBytes;
+      if (parcel.writer) this.#keepSpare(parcel.writer);
       done++;
     }
     this.#parcels.splice(0, done);
@@ -234,26 +244,40 @@ export class Lane {
   /** A mirror fills its parcels; a live op is mostly alone in its own. */
   #openParcel(sequence: number, dataSize: number, priority: Priority): OpsMessageWriter {
     this.#openSinceMs = this.#clock.nowMs();
-    const expected = priority === "mirror" ? limits.opsMessageSizeTarget : 0;
-    return new OpsMessageWriter(sequence, Math.max(expected, dataSize) + PARCEL_SPARE_SIZE);
+    const expected = priority === "mirror" ? MIRROR_PARCEL_CAPACITY : dataSize + PARCEL_SPARE_SIZE;
+    const spare = priority === "mirror" ? this.#spareWriters.pop() : undefined;
+    this.#openWriter = spare ?? new ByteWriter(expected);
+    return new OpsMessageWriter(sequence, this.#openWriter);
   }
 
   #sealParcel(): void {
-    const writer = this.#open;
-    if (!writer) return;
-    const message = writer.seal();
+    const [open, writer] = [this.#open, this.#openWriter];
+    if (!open || !writer) return;
+    // A parcel is kept until it is acked. A large buffer is not kept for a few bytes.
+    const holds = writer.capacity < MIRROR_PARCEL_CAPACITY || writer.size >= limits.opsMessageSizeTarget / 2;
+    const message = holds ? open.seal() : open.seal().slice();
     this.#parcels.push({
-      firstSequence: writer.firstSequence,
-      count: writer.count,
+      firstSequence: open.firstSequence,
+      count: open.count,
       message,
+      writer: holds ? writer : undefined,
       bytes: this.#openBytes,
       mirrorBytes: this.#openMirrorBytes,
       pushedAtMs: this.#openSinceMs,
     });
-    this.#open = undefined;
+    if (!holds) this.#keepSpare(writer);
+    this.#open = this.#openWriter = undefined;
     this.#isUrgent = false;
     this.#openBytes = 0;
     this.#openMirrorBytes = 0;
+  }
+
+  #keepSpare(writer: ByteWriter): void {
+    if (writer.capacity !== MIRROR_PARCEL_CAPACITY || this.#spareWriters.length >= limits.spareParcelsMax) {
+      return;
+    }
+    writer.reset();
+    this.#spareWriters.push(writer);
   }
 
   #count(kind: OpKind, dataSize: number): void {

@@ -209,10 +209,10 @@ export class OpsMessageWriter {
   readonly #writer: ByteWriter;
   #count = 0;
 
-  /** @param capacity Bytes to reserve. */
-  constructor(firstSequence: number, capacity: number) {
+  /** @param writer An empty writer. It belongs to the message until that is not needed any more. */
+  constructor(firstSequence: number, writer: ByteWriter) {
     this.firstSequence = firstSequence;
-    this.#writer = new ByteWriter(capacity);
+    this.#writer = writer;
     this.#writer.u8(typeCodes.ops).u53(firstSequence).u32(0).u32(0);
   }
 
@@ -234,12 +234,11 @@ export class OpsMessageWriter {
     return this.#writer.size - before;
   }
 
-  /** The finished message. Nothing may be added afterwards. */
+  /** The finished message, a view of the writer's buffer. Nothing may be added afterwards. */
   seal(): Uint8Array<ArrayBuffer> {
     this.#writer.patchU32(OPS_COUNT_OFFSET, this.#count);
     this.#writer.patchU32(OPS_COUNT_OFFSET + 4, this.#writer.size - OPS_HEADER_SIZE);
-    // It is kept until it is acked: the room that it did not need is not.
-    return this.#writer.isHalfEmpty ? this.#writer.take() : this.#writer.view();
+    return this.#writer.view();
   }
 }
 

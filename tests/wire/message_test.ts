@@ -7,7 +7,7 @@
  */
 import { assertEquals, assertThrows } from "@std/assert";
 import * as fc from "fast-check";
-import { ByteReader, hex } from "../../src/base/bytes.ts";
+import { ByteReader, ByteWriter, hex } from "../../src/base/bytes.ts";
 import { ProtocolError } from "../../src/base/errors.ts";
 import { decodeOp, type Op } from "../../src/ops/op.ts";
 import {
@@ -121,7 +121,7 @@ Deno.test("OpsMessageWriter builds the bytes of an ops message, whatever it rese
     { kind: "block", transfer: 1, offset: 5, data: new Uint8Array(300) },
   ];
   for (const capacity of [1, 17, 20, 5000]) {
-    const writer = new OpsMessageWriter(2 ** 40, capacity);
+    const writer = new OpsMessageWriter(2 ** 40, new ByteWriter(capacity));
     const sizes = ops.map((op) => writer.add(op));
     assertEquals(writer.count, 3);
     const message = writer.seal();
