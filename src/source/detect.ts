@@ -19,7 +19,7 @@ import { limits } from "../base/limits.ts";
 import type { Held } from "../ops/held.ts";
 import { hashBytes } from "../mirror/signature.ts";
 import { planEntry, sendableAttributes } from "../mirror/plan.ts";
-import { isLarge, readSmallFile, type TransferContext } from "../mirror/transfer.ts";
+import { isLarge, Pace, readSmallFile, type TransferContext } from "../mirror/transfer.ts";
 import { fitsOp, type Op } from "../ops/op.ts";
 import { sameFile, type Stat, type Tree } from "../sys/file_system.ts";
 import type { Index } from "./index.ts";
@@ -82,6 +82,7 @@ interface Batch {
 /** Compares, and pushes ops. */
 export class Detector {
   readonly #context: DetectContext;
+  readonly #pace = new Pace();
   /** Directory entries that scans have looked at. */
   entriesSeen = 0;
   #isEmptied = false;
@@ -150,8 +151,12 @@ export class Detector {
 
   async #settle(batch: Batch): Promise<void> {
     const present = [...batch.present.keys()].sort();
-    for (const path of present) await this.#lookForMove(path, batch);
-    for (const path of present) await this.#lookAtPresent(path, batch);
+    for (const path of present) if (this.#mayHaveMoved(path, batch)) await this.#lookForMove(path, batch);
+    for (const path of present) {
+      await this.#lookAtPresent(path, batch);
+      // Without that nothing would be sent before the window is full.
+      await this.#pace.keep();
+    }
     if (batch.absent.length > 0 && this.#context.rootStands()) {
       for (const path of batch.absent.sort().reverse()) {
         // What came and went unseen left its mark on the time of its directory.
@@ -201,11 +206,19 @@ export class Detector {
 
   // ——— 1. Moves ———
 
+  /** Whether the index knows this entry by another name. */
+  #mayHaveMoved(path: string, batch: Batch): boolean {
+    const { dev, ino } = batch.present.get(path)!;
+    const from = this.#context.index.findByIdentity(dev, ino);
+    return from !== undefined && from !== path && from !== "" && path !== "";
+  }
+
   async #lookForMove(path: string, batch: Batch): Promise<void> {
     const { index, tree } = this.#context;
     const stat = batch.present.get(path)!;
     const from = index.findByIdentity(stat.dev, stat.ino);
-    if (from === undefined || from === path || from === "" || path === "") return;
+    // An earlier move of the batch may have brought it here.
+    if (from === undefined || from === path) return;
     const held = index.get(path);
     if (held && sameFile(held, stat)) return;
     if (!looksMoved(stat, index.get(from)!) || isWithin(from, path) || isWithin(path, from)) return;
