@@ -9,6 +9,8 @@
  *
  * A short block is hashed with its true length, so that files which differ only in their length differ in their
  * last block or in their number of blocks.
+ *
+ * Who hashes is a matter of speed alone ({@linkcode hashProvider}): libxxhash where this system has it, else wasm.
  * @module
  */
 import { createXXHash128, type IHasher } from "hash-wasm";
@@ -16,6 +18,7 @@ import { assert } from "../base/errors.ts";
 import { limits } from "../base/limits.ts";
 import type { OpenFile } from "../sys/file_system.ts";
 import { pageAligned } from "../sys/libc.ts";
+import { hasLibxxhash, xxh128 } from "../sys/libxxhash.ts";
 
 /** Bytes of one block's hash. */
 export const BLOCK_HASH_SIZE = 16;
@@ -33,12 +36,55 @@ export interface BlockRange {
   end: number;
 }
 
-let hasher: IHasher | undefined;
+/** Who hashes: libxxhash of this system, or hash-wasm. The hashes are the same. */
+export type HashProvider = "libxxhash" | "wasm";
+
+/** Set to `wasm`, hash-wasm hashes even where libxxhash can be had. */
+const PROVIDER_VARIABLE = "UNDERSTUDY_HASH";
+
+/** Writes the hash of bytes to `hashes` at `at`. */
+type WriteHash = (bytes: Uint8Array, hashes: Uint8Array, at: number) => void;
+
+const notReady: WriteHash = () => assert(false, "initHasher() has resolved before something is hashed");
+
+let provider: HashProvider | undefined;
+let writeHash = notReady;
 let readBuffer: Uint8Array<ArrayBuffer> | undefined;
 
-/** Makes the hasher of this thread. It must have resolved before the first {@linkcode hashBlocks} or {@linkcode hashBytes}. */
-export async function initHasher(): Promise<void> {
-  hasher ??= await createXXHash128();
+/**
+ * Makes the hasher of this thread. It must have resolved before the first {@linkcode hashBlocks},
+ * {@linkcode hashBlocksOf} or {@linkcode hashBytes}. A later call changes nothing, unless it names a provider.
+ *
+ * @param wanted Who shall hash, for tests and measurements; `libxxhash` only where it can be had.
+ */
+export async function initHasher(wanted?: HashProvider): Promise<void> {
+  const chosen = wanted ?? hashProvider();
+  if (chosen === provider && writeHash !== notReady) return;
+  if (chosen === "libxxhash") assert(hasLibxxhash(), "libxxhash is there");
+  writeHash = chosen === "libxxhash" ? writeNativeHash : wasmWriter(await createXXHash128());
+  provider = chosen;
+}
+
+/** Who hashes in this thread. */
+export function hashProvider(): HashProvider {
+  provider ??= !isWasmForced() && hasLibxxhash() ? "libxxhash" : "wasm";
+  return provider;
+}
+
+function isWasmForced(): boolean {
+  try {
+    return Deno.env.get(PROVIDER_VARIABLE) === "wasm";
+  } catch {
+    return false; // The environment may not be read: nothing was forced.
+  }
+}
+
+function writeNativeHash(bytes: Uint8Array, hashes: Uint8Array, at: number): void {
+  xxh128(bytes, { into: hashes, at });
+}
+
+function wasmWriter(hasher: IHasher): WriteHash {
+  return (bytes, hashes, at) => hashes.set(hasher.init().update(bytes).digest("binary"), at);
 }
 
 /** Number of blocks in `size` bytes. */
@@ -64,7 +110,7 @@ export function hashBlocks(file: OpenFile, range: BlockRange): Uint8Array<ArrayB
     const wanted = readBuffer.subarray(0, Math.min(readSize, end - at));
     const count = file.read(wanted, at);
     for (let block = 0; block < count; block += blockSize) {
-      hashes.set(hashBytes(wanted.subarray(block, Math.min(block + blockSize, count))), hashed);
+      writeHash(wanted.subarray(block, Math.min(block + blockSize, count)), hashes, hashed);
       hashed += BLOCK_HASH_SIZE;
     }
     if (count < wanted.length) break;
@@ -73,17 +119,18 @@ export function hashBlocks(file: OpenFile, range: BlockRange): Uint8Array<ArrayB
   return hashes.slice(0, hashed);
 }
 
-/** Hash of bytes in memory, the same as that of a block with these bytes. */
-export function hashBytes(bytes: Uint8Array): Uint8Array {
-  assert(hasher !== undefined, "initHasher() has resolved before something is hashed");
-  return hasher.init().update(bytes).digest("binary");
+/** Hash of bytes in memory, the same as that of a block with these bytes. The caller may keep it. */
+export function hashBytes(bytes: Uint8Array): Uint8Array<ArrayBuffer> {
+  const hash = new Uint8Array(BLOCK_HASH_SIZE);
+  writeHash(bytes, hash, 0);
+  return hash;
 }
 
 /** Hashes of the blocks of bytes in memory that begin at a block, as {@linkcode hashBlocks} makes them of a file. */
 export function hashBlocksOf(bytes: Uint8Array, blockSize: number): Uint8Array<ArrayBuffer> {
   const hashes = new Uint8Array(blockCount(bytes.length, blockSize) * BLOCK_HASH_SIZE);
   for (let at = 0, hashed = 0; at < bytes.length; at += blockSize, hashed += BLOCK_HASH_SIZE) {
-    hashes.set(hashBytes(bytes.subarray(at, at + blockSize)), hashed);
+    writeHash(bytes.subarray(at, at + blockSize), hashes, hashed);
   }
   return hashes;
 }

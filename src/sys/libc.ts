@@ -1,6 +1,6 @@
 /**
- * The one door to libc; with libcrypto.ts the only `Deno.dlopen` of the program. It opens on first use, so that this
- * module can be imported on every system.
+ * The one door to libc; with libcrypto.ts and libxxhash.ts the only `Deno.dlopen` of the program. It opens on first
+ * use, so that this module can be imported on every system.
  *
  * What a caller must keep:
  * - Pointers are `usize`, given as Number addresses ({@linkcode addressOf}). An address does not keep its buffer
