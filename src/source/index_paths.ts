@@ -9,13 +9,21 @@ import type { NodeTable } from "./index_table.ts";
 
 const SLASH = 0x2f;
 
-/** Looks paths up in one table. Remembers the one looked up last. */
+/**
+ * Looks paths up in one table. Remembers the path looked up last, and the directory found last: entries of a directory
+ * are mostly asked for one after the other.
+ */
 export class PathFinder {
   readonly #table: NodeTable;
   /** The path looked up last, as raw bytes up to `#end`; its last name begins at `#nameStart`. */
   #bytes: Uint8Array = new Uint8Array(4096);
   #end = 0;
   #nameStart = 0;
+  /** Raw bytes of the directory found last, with a slash at the end. */
+  #directoryBytes = new Uint8Array(0);
+  #directory = ROOT_ID;
+  /** What the table's `unlinkCount` was then: since it moved on, another entry may have that path. */
+  #directoryCount = 0;
 
   constructor(table: NodeTable) {
     this.#table = table;
@@ -24,33 +32,46 @@ export class PathFinder {
   /** Id of the entry at `path`, or 0. The root is always found. */
   locate(path: string): number {
     this.#encode(path);
-    this.#nameStart = 0;
     if (path === "") return ROOT_ID;
-    let id = ROOT_ID;
-    for (let at = 0; at <= this.#end; at++) {
-      if (at < this.#end && this.#bytes[at] !== SLASH) continue;
-      if (id !== 0) id = this.#table.find(id, this.#bytes, this.#nameStart, at);
-      if (at < this.#end) this.#nameStart = at + 1;
-    }
-    return id;
+    const directory = this.#locateDirectory();
+    return directory === 0 ? 0 : this.#table.find(directory, this.#bytes, this.#nameStart, this.#end);
   }
 
   /** Id of the directory of the path that was located last; it must be in the index, and the path have a name. */
   locateParent(): number {
     assert(this.#end > this.#nameStart, "a path has no empty name");
-    let id = ROOT_ID;
-    let start = 0;
-    for (let at = 0; at < this.#nameStart; at++) {
-      if (this.#bytes[at] !== SLASH) continue;
-      id = this.#table.find(id, this.#bytes, start, at);
-      assert(id !== 0, "the directory of an entry is in the index");
-      start = at + 1;
-    }
+    const id = this.#locateDirectory();
+    assert(id !== 0, "the directory of an entry is in the index");
     assert(
       id === ROOT_ID || this.#table.kind[id] === DIRECTORY_CODE,
       "the parent of an entry is a directory",
     );
     return id;
+  }
+
+  #locateDirectory(): number {
+    if (this.#nameStart === 0) return ROOT_ID;
+    if (this.#isSameDirectory()) return this.#directory;
+    let id = ROOT_ID;
+    let start = 0;
+    for (let at = 0; at < this.#nameStart; at++) {
+      if (this.#bytes[at] !== SLASH) continue;
+      id = this.#table.find(id, this.#bytes, start, at);
+      if (id === 0) return 0;
+      start = at + 1;
+    }
+    this.#directory = id;
+    this.#directoryBytes = this.#bytes.slice(0, this.#nameStart);
+    this.#directoryCount = this.#table.unlinkCount;
+    return id;
+  }
+
+  #isSameDirectory(): boolean {
+    const known = this.#directoryBytes;
+    if (known.length !== this.#nameStart || this.#directoryCount !== this.#table.unlinkCount) return false;
+    // From the end: paths that differ mostly do so there.
+    for (let at = known.length - 1; at >= 0; at--) if (known[at] !== this.#bytes[at]) return false;
+    return true;
   }
 
   /** Raw bytes of the last name of the path that was located last: a view, valid until the next. */
@@ -72,13 +93,16 @@ export class PathFinder {
   #encode(path: string): void {
     if (this.#bytes.length < path.length) this.#bytes = new Uint8Array(path.length * 2);
     this.#end = path.length;
+    this.#nameStart = 0;
     for (let i = 0; i < path.length; i++) {
       const code = path.charCodeAt(i);
       if (code > 0x7f) {
         this.#bytes = pathToBytes(path);
         this.#end = this.#bytes.length;
+        this.#nameStart = this.#bytes.lastIndexOf(SLASH) + 1;
         return;
       }
+      if (code === SLASH) this.#nameStart = i + 1;
       this.#bytes[i] = code;
     }
   }

@@ -74,6 +74,8 @@ export class NodeTable {
   #devices: number[] = [0];
   #deviceIndexes = new Map<number, number>([[0, 0]]);
 
+  /** Times that an entry was taken away from its parent: as long as it stays, ids keep their paths. */
+  unlinkCount = 0;
   #idsUsed = ROOT_ID + 1;
   #freeIds: number[] = [];
   #seed = crypto.getRandomValues(new Uint32Array(1))[0];
@@ -244,6 +246,7 @@ export class NodeTable {
 
   /** Takes an entry away from its parent. Its children stay its children. */
   unlink(id: number): void {
+    this.unlinkCount++;
     const next = this.nextSibling[id];
     const previous = this.#previousSibling[id];
     if (next !== 0) this.#previousSibling[next] = previous;
