@@ -38,3 +38,14 @@ export const systemClock: Clock = {
 export function yieldToEvents(): Promise<void> {
   return new Promise((resolve) => setImmediate(resolve));
 }
+
+/** The loop looks at its sockets when it goes to sleep, and otherwise in every 61st turn only. */
+const TURNS_UNTIL_SOCKETS = 64;
+
+/**
+ * Lets everything pending run once, and what waits at sockets too; takes about 0.3 ms. {@linkcode yieldToEvents} keeps
+ * the loop turning, so that who yields by it alone hears nothing from a socket for dozens of slices of work.
+ */
+export async function yieldToSockets(): Promise<void> {
+  for (let turn = 0; turn < TURNS_UNTIL_SOCKETS; turn++) await yieldToEvents();
+}
