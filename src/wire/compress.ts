@@ -8,6 +8,14 @@
  *
  * The original size stands in front because the runtime's zstd and brotli give what they have, without an error, when
  * the stream is cut off; and it bounds what is decompressed.
+ *
+ * Whether a message is compressed at all is decided by what it costs in time (docs/WIRE.md §3):
+ *
+ * | message                                           | compressed                                        |
+ * | ------------------------------------------------- | ------------------------------------------------- |
+ * | nothing is known of the line yet                  | yes                                               |
+ * | small, and nothing waits to be written            | yes: the processor has nothing better to do       |
+ * | any other                                         | if that takes less time than the saved bytes would |
  * @module
  */
 import {
@@ -39,10 +47,25 @@ const SAVING_MIN = 1 / 16;
 const SKIP_BYTES_MIN = 64 * 1024;
 const SKIP_BYTES_MAX = 4 * 1024 * 1024;
 
+/** A message below this size is compressed without counting if the line is idle. */
+const LONE_SIZE_MAX = 16 * 1024;
+/** The choice changes only for a gain of this part, so that it does not change with every message. */
+const HYSTERESIS = 0.1;
+/** After so many bytes as they are, one message is compressed to learn whether the data has changed. */
+const TRIAL_BYTES = 8 * 1024 * 1024;
+/** A measured message weighs as much as the past at this size. */
+const WEIGHT_SIZE = 512 * 1024;
+/** A message that took longer than this many times the usual was held up by something else. */
+const OUTLIER_FACTOR = 4;
+/** What is taken for the saving until it is measured. */
+const USUAL_RATIO = 0.4;
+
 const SIZE_FIELD_SIZE = 4;
 
 interface Codec {
   kind: number;
+  /** Milliseconds per byte, until it is measured. */
+  usualPace: number;
   compress(bytes: Uint8Array): Uint8Array;
   /** Throws if there are more than `sizeMax` bytes. */
   decompress(bytes: Uint8Array, sizeMax: number): Uint8Array;
@@ -52,16 +75,19 @@ interface Codec {
 const codecs: Record<Exclude<CompressionName, "none">, Codec> = {
   zstd: {
     kind: 1,
+    usualPace: 1 / 250_000,
     compress: (bytes) => zstdCompressSync(bytes, { params: { [constants.ZSTD_c_compressionLevel]: 1 } }),
     decompress: (bytes, sizeMax) => zstdDecompressSync(bytes, { maxOutputLength: sizeMax }),
   },
   deflate: {
     kind: 2,
+    usualPace: 1 / 80_000,
     compress: (bytes) => deflateRawSync(bytes, { level: 1 }),
     decompress: (bytes, sizeMax) => inflateRawSync(bytes, { maxOutputLength: sizeMax }),
   },
   brotli: {
     kind: 3,
+    usualPace: 1 / 120_000,
     // Quality 0 is slower than 1 here, and 1 compresses better.
     compress: (bytes) => brotliCompressSync(bytes, { params: { [constants.BROTLI_PARAM_QUALITY]: 1 } }),
     decompress: (bytes, sizeMax) => brotliDecompressSync(bytes, { maxOutputLength: sizeMax }),
@@ -77,6 +103,36 @@ export interface CompressedMessage {
   body: Uint8Array;
 }
 
+/** What a message costs, either way. Pace is milliseconds per byte. */
+export interface CompressionCosts {
+  /** Whether messages are compressed now. */
+  compressing: boolean;
+  /** Of the compressor, per byte of the message. */
+  compressPace: number;
+  /** Bytes that remain of one. */
+  ratio: number;
+  /** Of the line, 0 if it holds nothing up. */
+  linePace: number;
+}
+
+/** Whether compressing and sending less takes less time than sending as it is, with some favour for what is done now. */
+export function isCompressionFaster(
+  { compressing, compressPace, ratio, linePace }: CompressionCosts,
+): boolean {
+  const favour = compressing ? 1 + HYSTERESIS : 1 - HYSTERESIS;
+  return compressPace + ratio * linePace < linePace * favour;
+}
+
+/** The line at the moment of sending. */
+export interface LineState {
+  /** Milliseconds per byte, `undefined` if unknown. */
+  pace: number | undefined;
+  /** Nothing waits to be written. */
+  idle: boolean;
+}
+
+const UNKNOWN_LINE: LineState = { pace: undefined, idle: true };
+
 /** Compresses the messages of one direction, and learns whether it pays. */
 export class Compressor {
   readonly name: CompressionName;
@@ -84,21 +140,54 @@ export class Compressor {
   #skipBytes = SKIP_BYTES_MIN;
   /** Bytes still to be sent without a try. */
   #skipLeft = 0;
+  #compressing = true;
+  #pace: number;
+  #ratio = USUAL_RATIO;
+  #untriedBytes = 0;
 
   constructor(name: CompressionName) {
     this.name = name;
     this.#codec = name === "none" ? undefined : codecs[name];
+    this.#pace = this.#codec?.usualPace ?? 0;
   }
 
   /** Compresses a message, or leaves it as it is where that does not pay. */
-  compress(message: Uint8Array): CompressedMessage {
+  compress(message: Uint8Array, line: LineState = UNKNOWN_LINE): CompressedMessage {
     const codec = this.#codec;
-    if (codec === undefined || message.length < COMPRESS_SIZE_MIN || this.#skips(message.length)) {
+    if (
+      codec === undefined || message.length < COMPRESS_SIZE_MIN || !this.#isWorthIt(codec, message, line) ||
+      this.#skips(message.length)
+    ) {
       return { kind: 0, body: message };
     }
+    const startMs = performance.now();
     const body = compressIfItPays(codec, message);
     this.#learn(body !== undefined);
-    return body === undefined ? { kind: 0, body: message } : { kind: codec.kind, body };
+    if (body === undefined) return { kind: 0, body: message };
+    this.#measure(message.length, { tookMs: performance.now() - startMs, remaining: body.length });
+    return { kind: codec.kind, body };
+  }
+
+  #isWorthIt(codec: Codec, message: Uint8Array, { pace, idle }: LineState): boolean {
+    if (pace === undefined || (idle && message.length < LONE_SIZE_MAX)) return true;
+    const costs = { compressPace: this.#pace, ratio: this.#ratio, linePace: pace };
+    this.#compressing = isCompressionFaster({ compressing: this.#compressing, ...costs });
+    // On a line as fast as the compressor no data could make it pay.
+    return this.#compressing || (pace > codec.usualPace && this.#isTrialDue(message.length));
+  }
+
+  #isTrialDue(size: number): boolean {
+    this.#untriedBytes += size;
+    if (this.#untriedBytes < TRIAL_BYTES) return false;
+    this.#untriedBytes = 0;
+    return true;
+  }
+
+  #measure(size: number, { tookMs, remaining }: { tookMs: number; remaining: number }): void {
+    const weight = size / (size + WEIGHT_SIZE);
+    const pace = Math.min(tookMs / size, this.#pace * OUTLIER_FACTOR);
+    this.#pace += (pace - this.#pace) * weight;
+    this.#ratio += (remaining / size - this.#ratio) * weight;
   }
 
   #skips(size: number): boolean {

@@ -18,7 +18,8 @@ import { pageAligned } from "../sys/libc.ts";
 import { TAG_SIZE } from "./aead.ts";
 import type { TransportCipher } from "./cipher.ts";
 import { encodeFrameHeaderInto, FRAME_HEADER_SIZE, type FrameType } from "./frame.ts";
-import { writeAll } from "./line.ts";
+import { Breather } from "./line.ts";
+import type { LineRate } from "./line_rate.ts";
 import type { SessionStats } from "./session.ts";
 
 /** A batch that may take a further frame holds the largest one. Memory that is never filled is never taken. */
@@ -39,6 +40,8 @@ export interface FrameSenderOptions {
   cipher: TransportCipher;
   /** Counted up here. */
   stats: SessionStats;
+  /** Told of what is sent and written. */
+  rate: LineRate;
   /** Called once, when a write or a seal failed. */
   onFailure(error: unknown): void;
 }
@@ -60,23 +63,31 @@ export class FrameSender {
   readonly #line: Pick<Deno.Conn, "write">;
   readonly #cipher: TransportCipher;
   readonly #stats: SessionStats;
+  readonly #rate: LineRate;
   readonly #onFailure: (error: unknown) => void;
   readonly #waiting: WaitingFrame[] = [];
   #filling: Batch = { bytes: pageAligned(BATCH_CAPACITY), size: 0 };
   #writing: Batch = { bytes: pageAligned(BATCH_CAPACITY), size: 0 };
   #sealUnderWay = false;
   #writeUnderWay = false;
+  readonly #breather = new Breather();
   #failure: Error | undefined;
   /** Settled when the full batch was taken for writing. */
   #room: PromiseWithResolvers<void> | undefined;
   /** Settled when everything was written. */
   #idle: PromiseWithResolvers<void> | undefined;
 
-  constructor(line: Pick<Deno.Conn, "write">, { cipher, stats, onFailure }: FrameSenderOptions) {
+  constructor(line: Pick<Deno.Conn, "write">, { cipher, stats, rate, onFailure }: FrameSenderOptions) {
     this.#line = line;
     this.#cipher = cipher;
     this.#stats = stats;
+    this.#rate = rate;
     this.#onFailure = onFailure;
+  }
+
+  /** Whether everything sent so far is with the system. */
+  get isIdle(): boolean {
+    return this.#waiting.length === 0 && this.#filling.size === 0 && !this.#writeUnderWay;
   }
 
   /** Resolves when the frame is sealed: its body is free again, and it goes out without further ado. */
@@ -90,7 +101,7 @@ export class FrameSender {
 
   /** Resolves when everything sent so far is with the system, or the sender failed. */
   flush(): Promise<void> {
-    if (this.#failure !== undefined || this.#isIdle()) return Promise.resolve();
+    if (this.#failure !== undefined || this.isIdle) return Promise.resolve();
     this.#idle ??= Promise.withResolvers();
     return this.#idle.promise;
   }
@@ -103,10 +114,6 @@ export class FrameSender {
     this.#room?.resolve();
     this.#idle?.resolve();
     if (!this.#sealUnderWay) this.#cipher.close();
-  }
-
-  #isIdle(): boolean {
-    return this.#waiting.length === 0 && this.#filling.size === 0 && !this.#writeUnderWay;
   }
 
   /** Seals one frame after the other. Runs once at a time, and without a pause while seals are synchronous. */
@@ -123,8 +130,12 @@ export class FrameSender {
         if (sealed instanceof Promise) await sealed;
         this.#stats.packetsSent++;
         // Undefined if the session failed during an asynchronous seal.
-        this.#waiting.shift()?.resolve();
+        const sent = this.#waiting.shift();
         this.#startWriting();
+        // The frame is on its way by then; who sends one after the other waits.
+        const breath = this.#breather.passed(sent?.frame.body?.length ?? 0);
+        if (breath !== undefined) await breath;
+        sent?.resolve();
       }
     } catch (error) {
       this.#onFailure(error);
@@ -137,6 +148,7 @@ export class FrameSender {
   /** Seals a frame behind those of the batch; a promise if that happens on another thread. */
   #seal({ type, flags = 0, body = NOTHING }: OutgoingFrame): void | Promise<void> {
     const size = FRAME_HEADER_SIZE + body.length + this.#cipher.overhead;
+    this.#rate.sent(size);
     const isAsync = this.#cipher.isAsync(body.length);
     // Meanwhile the batches may change places: such a frame is added when it is whole.
     const bytes = isAsync
@@ -168,18 +180,29 @@ export class FrameSender {
         [this.#filling, this.#writing] = [this.#writing, this.#filling];
         this.#room?.resolve();
         this.#room = undefined;
-        await writeAll(this.#line, this.#writing.bytes.subarray(0, this.#writing.size));
-        this.#stats.bytesSent += this.#writing.size;
+        const { bytes, size } = this.#writing;
+        await this.#write(bytes.subarray(0, size));
+        this.#stats.bytesSent += size;
         this.#writing.size = 0;
       }
     } catch (error) {
       this.#onFailure(error);
     } finally {
       this.#writeUnderWay = false;
-      if (this.#isIdle()) {
+      this.#rate.ranDry();
+      if (this.isIdle) {
         this.#idle?.resolve();
         this.#idle = undefined;
       }
+    }
+  }
+
+  async #write(bytes: Uint8Array): Promise<void> {
+    for (let at = 0; at < bytes.length;) {
+      const taken = await this.#line.write(bytes.subarray(at));
+      at += taken;
+      if (at < bytes.length) this.#rate.wroteUntilFull(taken, performance.now());
+      else this.#rate.wroteAll(taken);
     }
   }
 }

@@ -3,7 +3,7 @@
  * words arrive, and errors as classes that say who acts.
  * @module
  */
-import type { Clock } from "../base/clock.ts";
+import { type Clock, yieldToSockets } from "../base/clock.ts";
 import { ProtocolError, reasonOf, RefusedError, TransientError } from "../base/errors.ts";
 import { limits } from "../base/limits.ts";
 import { Refusal } from "./handshake.ts";
@@ -127,4 +127,29 @@ export function addressOf(conn: Deno.TcpConn): string {
 /** Writes all bytes. */
 export async function writeAll(line: Pick<Deno.Conn, "write">, bytes: Uint8Array): Promise<void> {
   for (let at = 0; at < bytes.length;) at += await line.write(bytes.subarray(at));
+}
+
+/** Bulk goes on so long, and so far, before everything else has its turn. Less than that is no bulk, and never waits. */
+const BREATH_EVERY_MS = 16;
+const BREATH_EVERY_SIZE = 256 * 1024;
+
+/**
+ * Lets events in during bulk. A read that finds bytes and a write that the system takes at once are done without the
+ * loop having turned, so that who reads or writes on and on hears no other socket and no timer.
+ */
+export class Breather {
+  #lastMs = 0;
+  #size = 0;
+
+  /** Notes bytes that passed; gives a promise to wait for when it is time to breathe. */
+  passed(size: number): Promise<void> | undefined {
+    this.#size += size;
+    if (this.#size < BREATH_EVERY_SIZE || performance.now() - this.#lastMs < BREATH_EVERY_MS) {
+      return undefined;
+    }
+    return yieldToSockets().then(() => {
+      this.#size = 0;
+      this.#lastMs = performance.now();
+    });
+  }
 }

@@ -27,7 +27,8 @@ import {
 } from "./handshake.ts";
 import { answerHandshake, connectHandshake, type HandshakeResult } from "./handshake_io.ts";
 import type { KeyPair } from "./keys.ts";
-import { addressOf, closeQuietly, connectTcp, lineError, orClosed, withDeadline } from "./line.ts";
+import { addressOf, Breather, closeQuietly, connectTcp, lineError, orClosed, withDeadline } from "./line.ts";
+import { LineRate } from "./line_rate.ts";
 import type { Session, SessionStats } from "./session.ts";
 
 /** What an entry of the receive queue costs beyond its bytes. */
@@ -99,6 +100,7 @@ export class TcpSession implements Session {
   readonly #pingAfterMs: number;
   readonly #deadAfterMs: number;
   readonly #peerFeatures: number;
+  readonly #rate = new LineRate();
   readonly #sender: FrameSender;
   readonly #opener: TransportCipher;
   readonly #decoder: FrameDecoder;
@@ -113,6 +115,7 @@ export class TcpSession implements Session {
   #ended = false;
   #failure: Error | undefined;
   #closing: Promise<void> | undefined;
+  readonly #breather = new Breather();
   #silentTicks = 0;
   #unsentTicks = 0;
   #pingWaits = false;
@@ -134,6 +137,7 @@ export class TcpSession implements Session {
     this.#sender = new FrameSender(conn, {
       cipher: new TransportCipher(send, cipherOptions),
       stats: this.#stats,
+      rate: this.#rate,
       onFailure: (error) => this.#fail(lineError("send", error)),
     });
     this.#opener = new TransportCipher(receive, cipherOptions);
@@ -160,9 +164,15 @@ export class TcpSession implements Session {
     assert(message.length <= limits.messageSizeMax, "a message is within limits.messageSizeMax");
     const closed = this.#closedError();
     if (closed !== undefined) return Promise.reject(closed);
-    const { kind, body } = this.#compressor.compress(message);
+    this.#measureLine();
+    const line = { pace: this.#rate.pace, idle: this.#sender.isIdle };
+    const startMs = performance.now();
+    const { kind, body } = this.#compressor.compress(message, line);
+    this.#rate.wasBusy(performance.now() - startMs);
     this.#unsentTicks = 0;
-    return this.#sender.send({ type: "message", flags: kind, body });
+    const sent = this.#sender.send({ type: "message", flags: kind, body });
+    this.#measureLine();
+    return sent;
   }
 
   receive(): Promise<Uint8Array | undefined> {
@@ -252,6 +262,8 @@ export class TcpSession implements Session {
     this.#decoder.advance(count);
     this.#stats.bytesReceived += count;
     this.#silentTicks = 0;
+    const breath = this.#breather.passed(count);
+    if (breath !== undefined) await breath;
     return true;
   }
 
@@ -265,6 +277,8 @@ export class TcpSession implements Session {
         this.#answerPing();
         break;
       case "pong":
+        this.#rate.ponged(performance.now());
+        this.#measureLine();
         break;
       case "close":
         this.#end(body);
@@ -321,10 +335,16 @@ export class TcpSession implements Session {
     }
   }
 
+  /** Sends a ping where its echo tells how fast the line is, if anybody wants to know. */
+  #measureLine(): void {
+    if (this.#compressor.name !== "none" && this.#rate.wantsPing) this.#ping();
+  }
+
   #ping(): void {
     if (this.#pingWaits || this.#closing !== undefined) return;
     this.#pingWaits = true;
     this.#unsentTicks = 0;
+    this.#rate.pinged(performance.now());
     this.#sender.send({ type: "ping" }).catch(() => {}).finally(() => this.#pingWaits = false);
   }
 

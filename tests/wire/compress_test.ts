@@ -6,7 +6,7 @@ import { assert, assertEquals, assertThrows } from "@std/assert";
 import { ByteWriter, concatBytes } from "../../src/base/bytes.ts";
 import { ProtocolError } from "../../src/base/errors.ts";
 import { limits } from "../../src/base/limits.ts";
-import { compressionNames, Compressor, decompress } from "../../src/wire/compress.ts";
+import { compressionNames, Compressor, decompress, isCompressionFaster } from "../../src/wire/compress.ts";
 import {
   brotliCompressSync,
   constants,
@@ -121,4 +121,55 @@ Deno.test("streams are those of zlib: any implementation reads them", () => {
   assertEquals(new Uint8Array(inflateRawSync(deflate.body.subarray(4))), message);
   const zstd = new Compressor("zstd").compress(message);
   assertEquals(new Uint8Array(zstdDecompressSync(zstd.body.subarray(4))), message);
+});
+
+Deno.test("isCompressionFaster() weighs the compressor against the bytes it saves, with favour for what is done", () => {
+  // Rates in bytes per millisecond: 1,000 is 1 MB/s.
+  const table: [compressRate: number, ratio: number, lineRate: number, now: boolean, then: boolean][] = [
+    [250_000, 0.3, 1_000, true, true],
+    [250_000, 0.3, 12_500, true, true], // 100 Mbit/s
+    [250_000, 0.3, 118_000, true, true], // 1 Gbit/s
+    [250_000, 0.3, 175_000, true, false], // exactly even
+    [250_000, 0.3, 1_000_000, false, false],
+    [250_000, 0.3, Infinity, false, false],
+    [80_000, 0.3, 118_000, false, false], // a slow compressor
+    [80_000, 0.3, 12_500, true, true],
+    [250_000, 0.85, 10_000, true, true], // little is saved
+    [250_000, 0.95, 10_000, true, false],
+    [250_000, 1, 1_000, true, false],
+    [250_000, 1.2, 1_000, false, false],
+  ];
+  for (const [compressRate, ratio, lineRate, whileCompressing, whileNot] of table) {
+    const costs = { compressPace: 1 / compressRate, ratio, linePace: 1 / lineRate };
+    const row = `${compressRate} ${ratio} ${lineRate}`;
+    assertEquals(
+      isCompressionFaster({ ...costs, compressing: true }),
+      whileCompressing,
+      `${row}, compressing`,
+    );
+    assertEquals(isCompressionFaster({ ...costs, compressing: false }), whileNot, `${row}, not`);
+  }
+});
+
+Deno.test("Compressor leaves bulk alone on a fast line, but not small messages while nothing waits", () => {
+  const compressor = new Compressor("zstd");
+  const [bulk, small] = [prose(256 * KiB), prose(4 * KiB)];
+  assertEquals(compressor.compress(bulk, { pace: 0, idle: true }).kind, 0);
+  assertEquals(compressor.compress(small, { pace: 0, idle: true }).kind, 1);
+  assertEquals(compressor.compress(small, { pace: 0, idle: false }).kind, 0);
+  assertEquals(compressor.compress(bulk, { pace: undefined, idle: false }).kind, 1, "nothing is known yet");
+  assertEquals(compressor.compress(bulk, { pace: 1 / 1_000, idle: false }).kind, 1, "1 MB/s");
+});
+
+Deno.test("Compressor tries again on a line slower than itself: data that saves little may have ended", () => {
+  const compressor = new Compressor("zstd");
+  const line = { pace: 1 / 240_000, idle: false };
+  // One bit of eight is saved: too little for such a line.
+  const dense = noise.map((byte) => byte & 0x7f);
+  for (let i = 0; i < 40; i++) compressor.compress(dense, { pace: 1 / 1_000, idle: false });
+  assertEquals(compressor.compress(dense, line).kind, 0);
+  const text = prose(256 * KiB);
+  let raw = 0;
+  while (compressor.compress(text, line).kind === 0 && raw < 20 * KiB * KiB) raw += text.length;
+  assert(raw > 0 && raw <= 8 * KiB * KiB, `${raw} bytes as they are before the try`);
 });

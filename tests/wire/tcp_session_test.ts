@@ -182,6 +182,91 @@ Deno.test("setCompression() holds from the next message on", async () => {
   });
 });
 
+/** Lets `rate` bytes per millisecond pass. */
+function throttle(rate: number): Tamper {
+  let freeAtMs = performance.now();
+  return async (chunk) => {
+    freeAtMs = Math.max(freeAtMs, performance.now()) + chunk.length / rate;
+    const waitMs = freeAtMs - performance.now();
+    if (waitMs > 1) await new Promise((resolve) => setTimeout(resolve, waitMs));
+    return chunk;
+  };
+}
+
+/** Words in no order, of which zstd leaves a fifth or so. */
+function wordsOf(size: number): Uint8Array<ArrayBuffer> {
+  const words: string[] = [];
+  let seed = 7;
+  for (let length = 0; length <= size;) {
+    seed = (seed * 1_103_515_245 + 12_345) & 0x7fff_ffff;
+    const word = (seed >>> 8).toString(36).slice(0, 2 + seed % 3) + (seed % 11 === 0 ? ".\n" : " ");
+    words.push(word, "that is ");
+    length += word.length + 8;
+  }
+  return message(words.join("").slice(0, size));
+}
+
+/** Sends so many messages of text and takes them at the other end; gives bytes on the line per byte of text. */
+async function sentPart({ source, target }: Ends, { count, size }: { count: number; size: number }) {
+  const prose = wordsOf(size);
+  const before = source.stats.bytesSent;
+  const taking = (async () => {
+    for (let i = 0; i < count; i++) assertEquals((await target.receive())?.length, size);
+  })();
+  for (let i = 0; i < count; i++) await source.send(prose);
+  await taking;
+  return (source.stats.bytesSent - before) / (count * size);
+}
+
+for (const rate of [1_000, 10_000]) {
+  const title = `a session over a line of ${rate / 1_000} MB/s compresses from its first MiB on`;
+  Deno.test(title, async () => {
+    await withSession({ tamper: throttle(rate), connect: { compression: "zstd" } }, async (ends) => {
+      const first = await sentPart(ends, { count: 4, size: 256 * 1024 });
+      assert(first < 0.7, `${first} of the first MiB`);
+      const next = await sentPart(ends, { count: 16, size: 256 * 1024 });
+      assert(next < 0.7, `${next} of the next four`);
+    });
+  });
+}
+
+Deno.test("a session on loopback sends bulk as it is, as soon as it knows the line", async () => {
+  await withSession({ connect: { compression: "zstd" } }, async (ends) => {
+    // Other processes may hold up an echo for a while, so that the line looks slow.
+    let part = 0;
+    for (let round = 0; round < 10 && part < 0.9; round++) {
+      part = await sentPart(ends, { count: 32, size: 512 * 1024 });
+    }
+    assert(part > 0.9, `${part} of the text went over the line`);
+  });
+});
+
+Deno.test("a session under bulk lets timers and its peer's messages in, at both ends", async () => {
+  await withSession({}, async ({ source, target }) => {
+    let ticks = 0;
+    let heard = 0;
+    const timer = setInterval(() => ticks++, 1);
+    const taking = (async () => {
+      for (let i = 0; i < 1_000; i++) {
+        if ((await target.receive())!.length > 0 && i % 50 === 0) void target.send(message("k"));
+      }
+    })();
+    const hearing = (async () => {
+      while (heard < 20) if (await source.receive()) heard++;
+    })();
+    const block = new Uint8Array(256 * 1024);
+    let heardMeanwhile = 0;
+    for (let i = 0; i < 1_000; i++) {
+      await source.send(block);
+      heardMeanwhile = heard;
+    }
+    const ticksMeanwhile = ticks;
+    await Promise.all([taking, hearing]);
+    clearInterval(timer);
+    assert(ticksMeanwhile >= 3 && heardMeanwhile >= 3, `${ticksMeanwhile} ticks, ${heardMeanwhile} messages`);
+  });
+});
+
 Deno.test("close() ends in order on both sides: what was sent arrives, then undefined", async () => {
   await withSession({}, async ({ source, target }) => {
     for (let i = 0; i < 100; i++) await source.send(message(`${i}`));
