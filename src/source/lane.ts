@@ -48,7 +48,7 @@ interface Parcel {
   firstSequence: number;
   count: number;
   message: Uint8Array;
-  /** Holds the message; `undefined` if that was copied out of it. */
+  /** Holds the message, and is used again after the ack; `undefined` if the message was copied out of it. */
   writer: ByteWriter | undefined;
   /** Bytes of its ops in the window, and how many of them are a mirror's. */
   bytes: number;
@@ -59,8 +59,8 @@ interface Parcel {
 /** Room behind the data that a parcel is opened for: headers, paths, attributes. */
 const PARCEL_SPARE_SIZE = 4096;
 
-/** Bytes of a mirror's parcel: full when its target size is passed by one op of the largest size. */
-const MIRROR_PARCEL_CAPACITY = limits.opsMessageSizeTarget + limits.opDataSizeMax + PARCEL_SPARE_SIZE;
+/** Bytes that a mirror's parcel begins with. It grows to what its ops need, and its buffer is used again. */
+const MIRROR_PARCEL_CAPACITY = 64 * 1024;
 
 /** The way to one target. */
 export class Lane {
@@ -244,9 +244,10 @@ export class Lane {
   /** A mirror fills its parcels; a live op is mostly alone in its own. */
   #openParcel(sequence: number, dataSize: number, priority: Priority): OpsMessageWriter {
     this.#openSinceMs = this.#clock.nowMs();
-    const expected = priority === "mirror" ? MIRROR_PARCEL_CAPACITY : dataSize + PARCEL_SPARE_SIZE;
-    const spare = priority === "mirror" ? this.#spareWriters.pop() : undefined;
-    this.#openWriter = spare ?? new ByteWriter(expected);
+    const capacity = dataSize + PARCEL_SPARE_SIZE;
+    this.#openWriter = priority === "mirror"
+      ? this.#spareWriters.pop() ?? new ByteWriter(Math.max(capacity, MIRROR_PARCEL_CAPACITY))
+      : new ByteWriter(capacity);
     return new OpsMessageWriter(sequence, this.#openWriter);
   }
 
@@ -254,12 +255,11 @@ export class Lane {
     const [open, writer] = [this.#open, this.#openWriter];
     if (!open || !writer) return;
     // A parcel is kept until it is acked. A large buffer is not kept for a few bytes.
-    const holds = writer.capacity < MIRROR_PARCEL_CAPACITY || writer.size >= limits.opsMessageSizeTarget / 2;
-    const message = holds ? open.seal() : open.seal().slice();
+    const holds = writer.size * 2 >= writer.capacity;
     this.#parcels.push({
       firstSequence: open.firstSequence,
       count: open.count,
-      message,
+      message: holds ? open.seal() : open.seal().slice(),
       writer: holds ? writer : undefined,
       bytes: this.#openBytes,
       mirrorBytes: this.#openMirrorBytes,
@@ -273,9 +273,9 @@ export class Lane {
   }
 
   #keepSpare(writer: ByteWriter): void {
-    if (writer.capacity !== MIRROR_PARCEL_CAPACITY || this.#spareWriters.length >= limits.spareParcelsMax) {
-      return;
-    }
+    const isSpare = writer.capacity >= MIRROR_PARCEL_CAPACITY &&
+      this.#spareWriters.length < limits.spareParcelsMax;
+    if (!isSpare) return;
     writer.reset();
     this.#spareWriters.push(writer);
   }
