@@ -173,6 +173,13 @@ export const limits = {
   /** Bytes of answers on their way out of it; more are not yet computed. */
   applyOutboxBytes: 4 * MiB,
 
+  // ——— Process ———
+
+  /** Growth of a daemon after which garbage is collected. */
+  memorySlackBytes: 16 * MiB,
+  /** Pause between two looks at the memory. */
+  memoryCheckMs: 250,
+
   // ——— Control ———
 
   /** Bytes of one control request. A longer one is refused. */

@@ -6,7 +6,9 @@ import { createHash } from "node:crypto";
 import { join } from "node:path";
 import { mkdirSync } from "node:fs";
 import { CommandError, errorCode, withWayOut } from "../base/errors.ts";
+import { limits } from "../base/limits.ts";
 import { createLog, type Log } from "../base/log.ts";
+import { MemoryKeeper } from "../base/memory.ts";
 import { quote } from "../base/path.ts";
 import type { ControlHandlers, FlushRequest, LaneStatus } from "../control/api.ts";
 import { serveHttp } from "../control/http.ts";
@@ -90,7 +92,13 @@ export async function run(args: string[], io: Io): Promise<ExitCode> {
   });
   await using _http = options.http &&
     serveHttp({ address: options.http, status: () => Promise.resolve(manager.status()) });
-  await manager.run();
+  const memory = new MemoryKeeper();
+  const keeping = setInterval(() => memory.check(), limits.memoryCheckMs);
+  try {
+    await manager.run();
+  } finally {
+    clearInterval(keeping);
+  }
   return stoppedExitCode(io.signal);
 }
 

@@ -1,0 +1,37 @@
+/**
+ * Keeps the memory of a daemon near what it needs. The engine collects garbage when its own heap asks for it, and most of
+ * ours lies outside of that heap (buffers of messages and tables): without help a daemon would for ever be as large as
+ * in its first mirror.
+ * @module
+ */
+import { setFlagsFromString } from "node:v8";
+import { runInNewContext } from "node:vm";
+import { limits } from "./limits.ts";
+
+/** Collects garbage when the process has grown. */
+export class MemoryKeeper {
+  readonly #collect: () => void;
+  readonly #residentBytes: () => number;
+  #leastBytes: number;
+
+  /** Options are for tests. */
+  constructor(options: { collect?: () => void; residentBytes?: () => number } = {}) {
+    this.#collect = options.collect ?? engineCollector();
+    this.#residentBytes = options.residentBytes ?? (() => Deno.memoryUsage().rss);
+    this.#leastBytes = this.#residentBytes();
+  }
+
+  /** Looks, and collects if the process has grown by more than `limits.memorySlackBytes` since it was smallest. */
+  check(): void {
+    if (this.#residentBytes() < this.#leastBytes + limits.memorySlackBytes) return;
+    this.#collect();
+    // What is left is needed: it is the new least, or every check would collect in vain.
+    this.#leastBytes = this.#residentBytes();
+  }
+}
+
+/** The engine gives its collector away only under a flag. */
+function engineCollector(): () => void {
+  setFlagsFromString("--expose-gc");
+  return runInNewContext("gc");
+}

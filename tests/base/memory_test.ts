@@ -1,0 +1,33 @@
+import { assert, assertEquals } from "@std/assert";
+import { limits } from "../../src/base/limits.ts";
+import { MemoryKeeper } from "../../src/base/memory.ts";
+
+Deno.test("MemoryKeeper collects when the process has grown, and not again for what is needed", () => {
+  let resident = 100e6;
+  let collected = 0;
+  const keeper = new MemoryKeeper({
+    residentBytes: () => resident,
+    collect: () => {
+      collected++;
+      resident -= 5e6;
+    },
+  });
+  keeper.check();
+  assertEquals(collected, 0);
+  resident += limits.memorySlackBytes;
+  keeper.check();
+  assertEquals(collected, 1);
+  keeper.check();
+  assertEquals(collected, 1);
+});
+
+Deno.test("MemoryKeeper gives memory back to the system", () => {
+  const before = Deno.memoryUsage().rss;
+  const keeper = new MemoryKeeper();
+  const garbage = Array.from({ length: 128 }, () => new Uint8Array(1 << 20).fill(1));
+  const full = Deno.memoryUsage().rss;
+  assert(full - before > 100e6);
+  garbage.length = 0;
+  keeper.check();
+  assert(Deno.memoryUsage().rss < full - 50e6);
+});
