@@ -176,9 +176,9 @@ export const limits = {
   // ——— Process ———
 
   /** Growth of a daemon after which garbage is collected. */
-  memorySlackBytes: 16 * MiB,
+  memorySlackBytes: 8 * MiB,
   /** Pause between two looks at the memory. */
-  memoryCheckMs: 250,
+  memoryCheckMs: 100,
 
   // ——— Control ———
 
