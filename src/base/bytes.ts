@@ -8,6 +8,9 @@ const textEncoder = new TextEncoder();
 // A byte order mark is a character like any other, else what was encoded would not come back.
 const textDecoder = new TextDecoder("utf-8", { ignoreBOM: true });
 
+/** Bytes of the largest varint: 2^53 − 1. */
+const VARINT_SIZE_MAX = 8;
+
 /** Encodes a string as UTF-8. */
 export function utf8(text: string): Uint8Array<ArrayBuffer> {
   return textEncoder.encode(text);
@@ -98,6 +101,17 @@ export class ByteWriter {
     this.#view.setUint32(at, value % 0x1_0000_0000, true);
     this.#view.setUint32(at + 4, Math.floor(value / 0x1_0000_0000), true);
     return this;
+  }
+
+  /**
+   * A whole number below 2^53 in one byte for each seven bits, the low ones first; all bytes but the last have bit 7.
+   *
+   * @throws {RangeError} If it is none.
+   */
+  varint(value: number): this {
+    if (!Number.isSafeInteger(value) || value < 0) throw new RangeError(`Cannot encode number: ${value}`);
+    for (; value > 0x7f; value = Math.floor(value / 0x80)) this.u8((value % 0x80) | 0x80);
+    return this.u8(value);
   }
 
   i64(value: bigint): this {
@@ -213,6 +227,19 @@ export class ByteReader {
     const value = this.#view.getUint32(at, true) + this.#view.getUint32(at + 4, true) * 0x1_0000_0000;
     if (!Number.isSafeInteger(value)) throw new ProtocolError("Cannot decode number: 2^53 or more");
     return value;
+  }
+
+  /** @throws {ProtocolError} If the number is 2^53 or more, or has more bytes than it needs. */
+  varint(): number {
+    let value = 0;
+    for (let unit = 1, count = 0; count < VARINT_SIZE_MAX; unit *= 0x80, count++) {
+      const byte = this.u8();
+      value += (byte & 0x7f) * unit;
+      if (byte > 0x7f) continue;
+      if (!Number.isSafeInteger(value) || (byte === 0 && count > 0)) break;
+      return value;
+    }
+    throw new ProtocolError("Cannot decode number: 2^53 or more, or written too long");
   }
 
   i64(): bigint {

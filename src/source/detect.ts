@@ -86,6 +86,8 @@ export class Detector {
   /** Directory entries that scans have looked at. */
   entriesSeen = 0;
   #isEmptied = false;
+  /** Directories that {@linkcode lookAhead} found equal, with the directories in them. */
+  readonly #ahead = new Map<string, string[]>();
 
   constructor(context: DetectContext) {
     this.#context = context;
@@ -113,6 +115,12 @@ export class Detector {
     absent: (path: string) => void,
   ): Promise<string[]> {
     const batch = newBatch(priority, ticket);
+    const known = priority === "mirror" ? this.#takeAhead(directory) : undefined;
+    if (known) {
+      batch.directories.add(directory);
+      await this.#settle(batch);
+      return known;
+    }
     const below: string[] = [];
     const names = new Set<string>();
     this.#context.tree.forgetDirectories();
@@ -137,6 +145,48 @@ export class Detector {
     for (const name of held) if (!names.has(name)) absent(joinPath(directory, name));
     batch.directories.add(directory);
     await this.#settle(batch);
+    return below;
+  }
+
+  /**
+   * Compares the entries of a directory that the index has been told of, long before a scan comes there: while more of
+   * the target's listing is on its way. If all are equal, the next scan of the mirror does not read it again. Changes
+   * after this look must come as hints, as those after a scan; if they may not, see {@linkcode forgetAhead}.
+   */
+  lookAhead(directory: string): void {
+    // Whether the root is empty, the scan has to say.
+    if (directory === "" || this.#isOutside(directory)) return;
+    const below: string[] = [];
+    let [isEqual, seen, held] = [true, 0, 0];
+    this.#context.tree.forgetDirectories();
+    try {
+      this.#context.tree.scan(directory, (name, stat) => {
+        if (!isEqual) return;
+        seen++;
+        const path = joinPath(directory, name);
+        if (this.#isOutside(path)) return;
+        isEqual = stat !== undefined && fitsOp(path) && this.#settlesAtOnce(path, stat);
+        if (stat?.kind === "directory") below.push(path);
+        held++;
+      });
+    } catch (error) {
+      if (!errorCode(error)) throw error;
+      return;
+    }
+    if (!isEqual || held !== this.#context.index.countChildren(directory)) return;
+    this.#ahead.set(directory, below);
+    this.entriesSeen += seen;
+  }
+
+  /** The next scan looks at this directory, or at all, itself. */
+  forgetAhead(directory?: string): void {
+    if (directory === undefined) this.#ahead.clear();
+    else this.#ahead.delete(directory);
+  }
+
+  #takeAhead(directory: string): string[] | undefined {
+    const below = this.#ahead.get(directory);
+    this.#ahead.delete(directory);
     return below;
   }
 
@@ -200,8 +250,19 @@ export class Detector {
     const held = index.get(path);
     // A link's target is read when anything else about it differs; changing it makes a new inode.
     const step = planEntry(stat, held, policy, held?.linkTarget);
-    if (step.do === "adopt" && stat.kind !== "symlink") index.set(path, heldFrom(stat, ""), 0);
-    return step.do === "nothing" || (step.do === "adopt" && stat.kind !== "symlink");
+    if (step.do !== "adopt") return step.do === "nothing";
+    if (stat.kind === "symlink" && !this.#leadsTo(path, held!.linkTarget)) return false;
+    index.set(path, heldFrom(stat, held!.linkTarget), 0);
+    return true;
+  }
+
+  #leadsTo(path: string, target: string): boolean {
+    try {
+      return this.#context.tree.readLink(path) === target;
+    } catch (error) {
+      if (!errorCode(error)) throw error;
+      return false;
+    }
   }
 
   // ——— 1. Moves ———

@@ -28,7 +28,7 @@ import {
 } from "../store/index_row.ts";
 import { type ChangingIndex, type Image, IndexChanges } from "./index_changes.ts";
 import { IndexSignatures } from "./index_signatures.ts";
-import { nameFromBytes, PathFinder } from "./index_paths.ts";
+import { PathFinder } from "./index_paths.ts";
 import { NodeTable } from "./index_table.ts";
 
 const NO_BYTES = new Uint8Array(0);
@@ -92,9 +92,18 @@ export class Index implements PersistentIndex {
     if (id === 0) return names;
     const table = this.#table;
     for (let child = table.firstChild[id]; child !== 0; child = table.nextSibling[child]) {
-      names.push(nameFromBytes(table.name(child)));
+      names.push(pathFromBytes(table.name(child)));
     }
     return names;
+  }
+
+  /** Entries in a directory; 0 if there is no such directory. */
+  countChildren(path: string): number {
+    const { firstChild, nextSibling } = this.#table;
+    const id = this.#paths.locate(path);
+    let count = 0;
+    if (id !== 0) { for (let child = firstChild[id]; child !== 0; child = nextSibling[child]) count++; }
+    return count;
   }
 
   /** Block signature of the file at `path`. Must not be changed by the caller. */

@@ -82,9 +82,9 @@ export class PathFinder {
   /** Path of an entry of the tree. */
   pathOf(id: number): string {
     if (id === ROOT_ID) return "";
-    let path = nameFromBytes(this.#table.name(id));
+    let path = pathFromBytes(this.#table.name(id));
     for (let up = this.#table.parent[id]; up > ROOT_ID; up = this.#table.parent[up]) {
-      path = `${nameFromBytes(this.#table.name(up))}/${path}`;
+      path = `${pathFromBytes(this.#table.name(up))}/${path}`;
     }
     return path;
   }
@@ -106,11 +106,4 @@ export class PathFinder {
       this.#bytes[i] = code;
     }
   }
-}
-
-/** Decodes a name; short plain ASCII, the usual case, without a decoder. */
-export function nameFromBytes(bytes: Uint8Array): string {
-  if (bytes.length > 64) return pathFromBytes(bytes);
-  for (let i = 0; i < bytes.length; i++) if (bytes[i] > 0x7f) return pathFromBytes(bytes);
-  return String.fromCharCode.apply(null, bytes as unknown as number[]);
 }

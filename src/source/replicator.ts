@@ -43,6 +43,7 @@ import type { Index } from "./index.ts";
 import type { IndexKeeper } from "./index_keeper.ts";
 import { Lane, type Priority } from "./lane.ts";
 import { LargeFiles } from "./large_files.ts";
+import { ListingTaker } from "./listing_taker.ts";
 import { Problems } from "./problems.ts";
 import { Requests } from "./requests.ts";
 import { Scans } from "./scans.ts";
@@ -244,6 +245,7 @@ export class Replicator {
         this.lastVerifyAtMs = this.#options.clock.nowMs();
         resolve();
       };
+      this.#detector.forgetAhead();
       this.#mirrorScans.add("", { onDone });
       this.#bell.ring();
     });
@@ -389,6 +391,7 @@ export class Replicator {
     this.#options.keeper?.begin(this.#streamId, this.#replicaId);
     this.#liveScans.clear();
     this.#mirrorScans.clear();
+    this.#detector.forgetAhead();
     this.#transfers.clear();
     this.problems.clearAll();
     this.#mirrored = false;
@@ -409,16 +412,16 @@ export class Replicator {
     const { index } = this.#options;
     for (const root of this.#roots) {
       await this.#listParents(root, course);
+      const listing = new ListingTaker(index, this.#detector);
       const problem = await this.#requests.list(root, true, (entries) => {
-        if (course === this.#course) {
-          for (const entry of entries) believe(index, entry, { trusted: true });
-        }
+        if (course === this.#course) listing.take(entries);
       });
+      if (course === this.#course) listing.end();
       if (problem) this.#options.log.warn(`Cannot read all of the replica: ${problem}`);
     }
     if (course !== this.#course) return;
     this.#ready = true;
-    this.#scanEverything();
+    this.#addWholeScan();
     this.#bell.ring();
   }
 
@@ -434,6 +437,11 @@ export class Replicator {
   }
 
   #scanEverything(): void {
+    this.#detector.forgetAhead();
+    this.#addWholeScan();
+  }
+
+  #addWholeScan(): void {
     for (const root of this.#roots) {
       // Ticket 0: whoever waits for what was dirty before the scan waits for it.
       const onDone = () => {
@@ -673,6 +681,7 @@ export class Replicator {
   #lookBelow(path: string, ticket?: Ticket): void {
     if (path === "") {
       this.rescans++;
+      this.#detector.forgetAhead();
       this.#mirrorScans.add("", { ticket });
     } else {
       this.#liveScans.add(path, { ticket });
@@ -710,6 +719,7 @@ export class Replicator {
       this.#save();
       // An empty root is soon looked at. Whether it is filled again, no event may tell: it may have been mounted.
       if (this.#emptied !== "" && this.#mirrorScans.isIdle) {
+        this.#detector.forgetAhead();
         this.#mirrorScans.add("");
         this.#bell.ring();
       }

@@ -6,13 +6,14 @@
 import { ProtocolError, reasonOf } from "../base/errors.ts";
 import { limits } from "../base/limits.ts";
 import { joinPath, quote } from "../base/path.ts";
+import { fitsOp } from "../ops/op.ts";
 import { BLOCK_HASH_SIZE, blockCount, hashBlocks } from "../mirror/signature.ts";
 import { TARGET_STATE_NAME } from "../store/state_directory.ts";
 import type { Stat, Tree } from "../sys/file_system.ts";
 import type { ListedEntry, Message } from "../wire/message.ts";
 import { isMachineTrouble } from "./trouble.ts";
 
-/** Bytes of an encoded entry beside its names, about. */
+/** Bytes of an encoded entry beside its names, at most. */
 const ENTRY_SIZE = 40;
 /** Entries looked at in one turn. */
 const TURN_ENTRIES = 1_024;
@@ -27,25 +28,27 @@ export type ListQuestion = Message & { type: "list" };
 export type SignQuestion = Message & { type: "sign" };
 
 /**
- * Lists an entry, or it and everything below it: parents before children, what is ours left out. A directory that
- * cannot be read is named in `problem`; what is known of it is listed.
+ * Lists an entry, or it and everything below it: parents before children, the entries of a directory together, what is
+ * ours left out. A directory that cannot be read is named in `problem`; what is known of it is listed.
  */
 export function* listEntries(live: Tree, question: ListQuestion): Generator<Message, void> {
   const { request, path, recursive } = question;
   const chunk = new ListingChunk(request);
-  const pending = isReserved(path) ? [] : [path];
+  /** Directories still to be read; the next is the last. */
+  const pending: string[] = [];
   let looked = 0;
-  while (pending.length > 0) {
-    const at = pending.pop()!;
+  const look = (at: string) => {
     const entry = chunk.attempt("stat", at, () => readEntry(live, at));
-    if (entry !== undefined) {
-      chunk.add(entry);
-      if (recursive && entry.kind === "directory") {
-        const below = chunk.attempt("list", at, () => pathsBelow(live, at)) ?? [];
-        for (const each of below) pending.push(each);
-      }
-    }
-    if (chunk.isFull || ++looked % TURN_ENTRIES === 0) yield chunk.take(false);
+    if (entry) chunk.add(entry);
+    if (entry?.kind === "directory" && recursive) pending.push(at);
+    return chunk.isFull || ++looked % TURN_ENTRIES === 0;
+  };
+  if (!isReserved(path)) look(path);
+  for (let at = pending.pop(); at !== undefined; at = pending.pop()) {
+    const directory = at;
+    const below = chunk.attempt("list", directory, () => pathsBelow(live, directory)) ?? [];
+    for (const each of below) if (look(each)) yield chunk.take(false);
+    if (chunk.isFull) yield chunk.take(false);
   }
   yield chunk.take(true);
 }
@@ -134,6 +137,7 @@ function shorten(text: string): string {
 }
 
 function readEntry(live: Tree, path: string): ListedEntry | undefined {
+  if (!fitsOp(path)) throw new Error(`its path is longer than ${limits.pathSizeMax} bytes`);
   const stat = live.stat(path);
   if (stat === undefined) return undefined;
   return { path, ...listedStat(stat), linkTarget: stat.kind === "symlink" ? live.readLink(path) : "" };

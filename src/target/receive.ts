@@ -181,7 +181,8 @@ export class Receiver {
     };
     this.#options.send({ type: "welcome", welcome });
     if (this.#blockedReason !== "") this.#options.send({ type: "blocked", reason: this.#blockedReason });
-    this.#ask(this.#touched(this.#followsStream ? hello.indexedSequence : 0, this.#followsStream));
+    // Whoever begins anew is not helped by knowing what was touched: it asks for everything.
+    this.#ask(this.#followsStream ? this.#touched(hello.indexedSequence) : nothingTouched());
   }
 
   /** Trouble in a step that cannot be done again later ends the session; the next one finds the replica recovered. */
@@ -299,7 +300,7 @@ export class Receiver {
   }
 
   /** What ops changed or failed to change since the sender's index was saved. */
-  *#touched(indexedSequence: number, follows: boolean): Generator<Message, void> {
+  *#touched(indexedSequence: number): Generator<Message, void> {
     let entries: TouchedPath[] = [];
     let size = 0;
     let after: string | undefined;
@@ -316,11 +317,14 @@ export class Receiver {
       after = rows[rows.length - 1].path;
     }
     yield { type: "touched", entries, last: true };
-    if (!follows) return;
     const failures = this.#replica.catalog.failures(indexedSequence);
     // The ack that told them may not have arrived.
     if (failures.length > 0) this.#ack(this.#replica.durableSequence, failures);
   }
+}
+
+function* nothingTouched(): Generator<Message, void> {
+  yield { type: "touched", entries: [], last: true };
 }
 
 /** An answer, begun or not. */

@@ -16,9 +16,11 @@
 import { ByteReader, ByteWriter, text, utf8 } from "../base/bytes.ts";
 import { ProtocolError } from "../base/errors.ts";
 import { decodeOp, decodePath, encodeOp, encodePath, type Op, skipOptionalFields } from "../ops/op.ts";
-import { pathFromBytes } from "../base/path.ts";
-import type { FileSystemAbilities, Kind } from "../sys/file_system.ts";
+import type { FileSystemAbilities } from "../sys/file_system.ts";
 import type { Place } from "../sys/place.ts";
+import { decodeListedEntries, encodeListedEntries, type ListedEntry } from "./listing.ts";
+
+export type { ListedEntry };
 
 /** The sender introduces itself. */
 export interface Hello {
@@ -66,19 +68,6 @@ export interface RestoreRequest {
   fastMirrorSizeMin: number;
   /** Name of the compression that the sender is to use. */
   compress: string;
-}
-
-/** An entry of the receiver's tree, as listed for comparison. */
-export interface ListedEntry {
-  path: string;
-  kind: Kind;
-  mode: number;
-  uid: number;
-  gid: number;
-  size: number;
-  mtimeNs: bigint;
-  /** Target of a symbolic link, else `""`. */
-  linkTarget: string;
 }
 
 /** An op that the receiver could not apply. Those around it were. */
@@ -149,17 +138,6 @@ const typeCodes: Record<MessageType, number> = {
   restore: 71,
 };
 const typeNames = new Map(Object.entries(typeCodes).map(([name, code]) => [code, name as MessageType]));
-
-const kindCodes: Record<Kind, number> = {
-  file: 1,
-  directory: 2,
-  symlink: 3,
-  fifo: 4,
-  socket: 5,
-  block: 6,
-  character: 7,
-};
-const kindNames = new Map(Object.entries(kindCodes).map(([name, code]) => [code, name as Kind]));
 
 /** Bytes of an `ops` message before its first op, and where its count stands. */
 const OPS_HEADER_SIZE = 17;
@@ -285,11 +263,8 @@ function encodeFields(message: Message, writer: ByteWriter): void {
       }
       return;
     case "listing":
-      writer.u32(message.request).flag(message.last).string16(message.problem).u32(
-        message.entries.length,
-      );
-      for (const entry of message.entries) encodeListedEntry(entry, writer);
-      return;
+      writer.u32(message.request).flag(message.last).string16(message.problem);
+      return encodeListedEntries(message.entries, writer);
     case "signature":
       writer.u32(message.request).i64(BigInt(message.fileSize)).bytes32(message.hashes);
       return;
@@ -332,29 +307,13 @@ function decodeFields(type: MessageType, reader: ByteReader): Message {
       return { type, sequence: reader.u53(), failures: decodeList(reader, () => decodeFailure(reader)) };
     case "listing": {
       const [request, last, problem] = [reader.u32(), reader.flag(), reader.string16()];
-      return { type, request, last, problem, entries: decodeList(reader, () => decodeListedEntry(reader)) };
+      return { type, request, last, problem, entries: decodeListedEntries(reader) };
     }
     case "signature":
       return { type, request: reader.u32(), fileSize: decodeFileSize(reader), hashes: reader.bytes32() };
     case "blocked":
       return { type, reason: reader.string16() };
   }
-}
-
-function encodeListedEntry(entry: ListedEntry, writer: ByteWriter): void {
-  encodePath(entry.path, writer);
-  writer.u8(kindCodes[entry.kind]).u16(entry.mode).u32(entry.uid).u32(entry.gid);
-  writer.u53(entry.size).i64(entry.mtimeNs);
-  encodePath(entry.linkTarget, writer);
-}
-
-function decodeListedEntry(reader: ByteReader): ListedEntry {
-  const path = decodePath(reader);
-  const kind = kindNames.get(reader.u8());
-  if (kind === undefined) throw new ProtocolError("Cannot decode listing: a kind is unknown");
-  const [mode, uid, gid] = [reader.u16(), reader.u32(), reader.u32()];
-  const [size, mtimeNs] = [reader.u53(), reader.i64()];
-  return { path, kind, mode, uid, gid, size, mtimeNs, linkTarget: pathFromBytes(reader.bytes16()) };
 }
 
 /** Bytes of a file, or −1. */
