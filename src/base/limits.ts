@@ -65,6 +65,8 @@ export const limits = {
   detectBatchPaths: 2_048,
   /** Milliseconds that detection or a scan may hold the event loop before it yields. */
   sliceMs: 4,
+  /** Milliseconds of such slices after which the sockets are listened to: acks and pings come by them. */
+  socketsMs: 16,
   /** Files of this size or more get block signatures; smaller ones are sent whole. */
   signatureFileSizeMin: 256 * KiB,
   /** Block size of fast mirror, unless the user chooses another. Coarse blocks are 16 of them. */

@@ -9,7 +9,7 @@
  * @module
  */
 import { equalBytes } from "../base/bytes.ts";
-import { yieldToEvents } from "../base/clock.ts";
+import { yieldToEvents, yieldToSockets } from "../base/clock.ts";
 import { limits } from "../base/limits.ts";
 import type { Op, TransferBase } from "../ops/op.ts";
 import { type OpenFile, sameFile, type Stat, type Tree } from "../sys/file_system.ts";
@@ -429,15 +429,19 @@ function splitRange({ start, end }: Range, size: number): Range[] {
   return pieces;
 }
 
-/** Gives the event loop its turns during long work. */
+/** Gives the event loop its turns during long work, and the sockets theirs. */
 export class Pace {
   #since = performance.now();
+  #heardAt = this.#since;
 
   /** Yields if the slice is used up. */
   async keep(): Promise<void> {
-    if (performance.now() - this.#since < limits.sliceMs) return;
-    await yieldToEvents();
+    const now = performance.now();
+    if (now - this.#since < limits.sliceMs) return;
+    const hears = now - this.#heardAt >= limits.socketsMs;
+    await (hears ? yieldToSockets() : yieldToEvents());
     this.#since = performance.now();
+    if (hears) this.#heardAt = this.#since;
   }
 }
 
