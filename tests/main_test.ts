@@ -5,7 +5,7 @@
 import { assert, assertEquals, assertStringIncludes } from "@std/assert";
 import { main } from "../main.ts";
 import { CorruptionError } from "../src/base/errors.ts";
-import type { FlushResult } from "../src/control/api.ts";
+import type { FlushResult } from "../src/base/status.ts";
 import { commands } from "../src/modes/commands.ts";
 import { exitCodes, Interruption, type Io, stoppedExitCode } from "../src/modes/mode.ts";
 import { serveControl } from "../src/control/server.ts";

@@ -4,7 +4,7 @@
  */
 import { type Address, formatAddress, isLoopback } from "../base/address.ts";
 import { CommandError, errorCode, reasonOf } from "../base/errors.ts";
-import type { DaemonStatus } from "./api.ts";
+import type { DaemonStatus } from "../base/status.ts";
 
 /** What {@linkcode serveHttp} needs. */
 export interface ServeHttpOptions {

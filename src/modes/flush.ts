@@ -5,7 +5,7 @@
 import { CommandError } from "../base/errors.ts";
 import { quote } from "../base/path.ts";
 import { durationOption } from "../base/units.ts";
-import type { FlushResult } from "../control/api.ts";
+import type { FlushResult } from "../base/status.ts";
 import { callControl, findDaemon } from "../control/client.ts";
 import { daemonHelp, daemonOptions, daemonTable } from "./daemon_options.ts";
 import { type ExitCode, exitCodes, type Io, printJson } from "./mode.ts";

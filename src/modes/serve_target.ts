@@ -9,7 +9,8 @@ import { CommandError, errorCode, reasonOf, UsageError } from "../base/errors.ts
 import { createLog } from "../base/log.ts";
 import { quote } from "../base/path.ts";
 import { VERSION } from "../base/version.ts";
-import type { ControlHandlers, TargetStatus } from "../control/api.ts";
+import type { TargetStatus } from "../base/status.ts";
+import type { ControlHandlers } from "../control/api.ts";
 import { serveHttp } from "../control/http.ts";
 import { type ControlHandler, serveControl } from "../control/server.ts";
 import { controlSocketIn } from "../control/socket_path.ts";

@@ -5,7 +5,7 @@
 import { parseAddress } from "../base/address.ts";
 import { CommandError, UsageError } from "../base/errors.ts";
 import { quote } from "../base/path.ts";
-import type { DaemonStatus } from "../control/api.ts";
+import type { DaemonStatus } from "../base/status.ts";
 import { callControl, type Daemon, findDaemon, findDaemons } from "../control/client.ts";
 import { fetchStatus } from "../control/http.ts";
 import { daemonHelp, daemonOptions, daemonTable } from "./daemon_options.ts";

@@ -4,7 +4,7 @@
  */
 import { quote } from "../base/path.ts";
 import { formatDuration, formatSize } from "../base/units.ts";
-import type { DaemonStatus, LaneStatus, ReplicaStatus, SourceStatus, TargetStatus } from "../control/api.ts";
+import type { DaemonStatus, LaneStatus, ReplicaStatus, SourceStatus, TargetStatus } from "../base/status.ts";
 
 /** Problems shown; the rest is counted. */
 const PROBLEMS_SHOWN = 10;

@@ -8,7 +8,8 @@ import { errorCode, reasonOf } from "../base/errors.ts";
 import { limits } from "../base/limits.ts";
 import type { Log } from "../base/log.ts";
 import { AGENT, VERSION } from "../base/version.ts";
-import type { FlushResult, LaneStatus, SourceStatus } from "../control/api.ts";
+import type { FlushResult, LaneStatus, SourceStatus } from "../base/status.ts";
+
 import type { Hint, Interceptor, InterceptorOptions } from "../intercept/interceptor.ts";
 import type { FileSystem } from "../sys/file_system.ts";
 import { Index } from "./index.ts";

@@ -23,7 +23,7 @@ import type { Clock } from "../base/clock.ts";
 import { limits } from "../base/limits.ts";
 import type { Log } from "../base/log.ts";
 import { isWithin, parentPath, quote } from "../base/path.ts";
-import type { LaneState, LaneStatus } from "../control/api.ts";
+import type { LaneState, LaneStatus } from "../base/status.ts";
 import type { Hint } from "../intercept/interceptor.ts";
 import type { PlanPolicy } from "../mirror/plan.ts";
 import { hashBytes } from "../mirror/signature.ts";

@@ -8,7 +8,7 @@ import { reasonOf, RefusedError } from "../base/errors.ts";
 import { limits } from "../base/limits.ts";
 import type { Log } from "../base/log.ts";
 import { AGENT } from "../base/version.ts";
-import type { ReplicaStatus } from "../control/api.ts";
+import type { ReplicaStatus } from "../base/status.ts";
 import type { PairingStore } from "../store/pairing.ts";
 import type { KeyPair } from "../wire/keys.ts";
 import { type AcceptedSession, acceptSession } from "../wire/tcp_session.ts";

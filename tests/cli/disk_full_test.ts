@@ -3,7 +3,7 @@
  * @module
  */
 import { assert, assertEquals, assertMatch } from "@std/assert";
-import type { ReplicaStatus } from "../../src/control/api.ts";
+import type { ReplicaStatus } from "../../src/base/status.ts";
 import { lacks } from "../testing/needs.ts";
 import { assertSameTree } from "../testing/manifest.ts";
 import { runProcess } from "../testing/process.ts";

@@ -1,7 +1,7 @@
 import { assertEquals, assertRejects, assertStringIncludes, assertThrows } from "@std/assert";
 import { CommandError } from "../../src/base/errors.ts";
 import { formatAddress } from "../../src/base/address.ts";
-import type { TargetStatus } from "../../src/control/api.ts";
+import type { TargetStatus } from "../../src/base/status.ts";
 import { fetchStatus, serveHttp } from "../../src/control/http.ts";
 
 const status: TargetStatus = { role: "target", version: "1", root: "/r", listen: "h:1", replicas: [] };

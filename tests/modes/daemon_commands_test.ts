@@ -4,13 +4,8 @@
  */
 import { assertEquals, assertRejects, assertStringIncludes } from "@std/assert";
 import { CommandError, UsageError } from "../../src/base/errors.ts";
-import type {
-  ControlHandlers,
-  FlushRequest,
-  FlushResult,
-  SourceStatus,
-  TargetStatus,
-} from "../../src/control/api.ts";
+import type { FlushResult, SourceStatus, TargetStatus } from "../../src/base/status.ts";
+import type { ControlHandlers, FlushRequest } from "../../src/control/api.ts";
 import { formatAddress } from "../../src/base/address.ts";
 import { serveHttp } from "../../src/control/http.ts";
 import { type ControlHandler, serveControl } from "../../src/control/server.ts";

@@ -15,7 +15,8 @@ import type {
   ReplicaStatus,
   SourceStatus,
   TargetStatus,
-} from "../../src/control/api.ts";
+} from "../../src/base/status.ts";
+
 import type { PassSummary } from "../../src/source/one_pass.ts";
 import { assertSameTree, type CompareOptions } from "./manifest.ts";
 import type { RunningProcess, RunOptions, RunResult } from "./process.ts";

@@ -1,0 +1,111 @@
+/**
+ * The shapes of `status --json` and of what `flush` answers. Scripts are written against them; fields are added, never renamed.
+ * @module
+ */
+import type { Problem } from "./errors.ts";
+
+/** Where a source stands with one target. Only `live` means: nothing known is missing there. */
+export type LaneState =
+  | "mirroring"
+  | "live"
+  | "catching-up"
+  | "held"
+  | "disconnected"
+  | "refused"
+  | "blocked";
+
+/** A source's view of one of its targets. */
+export interface LaneStatus {
+  /** As the user named it. */
+  target: string;
+  state: LaneState;
+  /** Why it is in this state, in words; `""` if there is nothing to say. */
+  reason: string;
+  /** Age of the oldest change that the target has not acked, milliseconds. */
+  lagMs: number;
+  queuedOps: number;
+  stackedOps: number;
+  inFlightOps: number;
+  lastAckedSequence: number;
+  /** ISO 8601; `""` before the first ack. */
+  lastAckAt: string;
+  packetsSent: number;
+  bytesSent: number;
+  retries: number;
+  errors: number;
+  /** Ops sent, by kind. Kinds that never occurred may be missing. */
+  opsSent: Record<string, number>;
+}
+
+/** A path that is known to differ. */
+export interface ProblemStatus extends Problem {
+  /** ISO 8601. */
+  since: string;
+}
+
+/** `status --json` of a source. */
+export interface SourceStatus {
+  role: "source";
+  version: string;
+  /** Name of the set. */
+  set: string;
+  root: string;
+  pid: number;
+  interceptor: string;
+  /** Why this interceptor, and what it cannot hear. */
+  interceptorReason: string;
+  /** `ordered`: the replica is at every moment a state that the source had. `convergent`: it comes to equal it. */
+  promise: "convergent" | "ordered";
+  commit: "ack" | "real" | "local" | "remote";
+  targets: LaneStatus[];
+  capture: {
+    events: number;
+    overflows: number;
+    rescans: number;
+    /** Directories that cannot be watched. */
+    unwatched: number;
+    /** ISO 8601; `""` before the first one. */
+    lastVerifyAt: string;
+  };
+  problems: ProblemStatus[];
+}
+
+/** A target's view of one replica. */
+export interface ReplicaStatus {
+  name: string;
+  connected: boolean;
+  /** Address of the source; `""` while none is connected. */
+  peer: string;
+  state: string;
+  reason: string;
+  lastAppliedSequence: number;
+  lastDurableSequence: number;
+  pendingOpenFiles: number;
+  packetsReceived: number;
+  bytesReceived: number;
+  bytesSent: number;
+  errors: number;
+  /** Ops received, by kind. Kinds that never occurred may be missing. */
+  opsReceived: Record<string, number>;
+}
+
+/** `status --json` of a target. */
+export interface TargetStatus {
+  role: "target";
+  version: string;
+  root: string;
+  /** `HOST:PORT`. */
+  listen: string;
+  replicas: ReplicaStatus[];
+}
+
+/** `status --json` of either. */
+export type DaemonStatus = SourceStatus | TargetStatus;
+
+/** Answer to `flush`. */
+export interface FlushResult {
+  /** Every change made before the call is committed on every target. */
+  committed: boolean;
+  /** Targets that have not committed everything. */
+  waiting: { target: string; state: string; reason: string }[];
+}
