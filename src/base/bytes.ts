@@ -127,6 +127,20 @@ export class ByteWriter {
     return this;
   }
 
+  /** The text alone if it is plain ASCII; otherwise nothing is written, and it gives false. */
+  ascii(text: string): boolean {
+    const at = this.#reserve(text.length);
+    for (let i = 0; i < text.length; i++) {
+      const code = text.charCodeAt(i);
+      if (code > 0x7f) {
+        this.#size = at;
+        return false;
+      }
+      this.#bytes[at + i] = code;
+    }
+    return true;
+  }
+
   /** A two-byte length, then the bytes (at most 65,535). */
   bytes16(bytes: Uint8Array): this {
     if (bytes.length > 0xffff) {
@@ -163,6 +177,11 @@ export class ByteWriter {
   /** Forgets what was written and keeps the buffer. */
   reset(): void {
     this.#size = 0;
+  }
+
+  /** Forgets what was written behind the first `size` bytes. */
+  cut(size: number): void {
+    this.#size = size;
   }
 
   /** Offset of `count` fresh bytes. Call it before naming the buffer: growing replaces that. */

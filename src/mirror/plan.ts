@@ -92,15 +92,18 @@ function attributeDifference(
   held: Held,
   abilities: PlanPolicy["abilities"],
 ): AttributeChange | undefined {
+  const hasMode = abilities.modes && disk.kind !== "symlink";
+  const isOtherMode = hasMode && disk.mode !== held.mode;
+  const isOtherOwner = abilities.ownership && (disk.uid !== held.uid || disk.gid !== held.gid);
+  const isOtherTime = !sameTime(disk.mtimeNs, held.mtimeNs, abilities);
+  // Nearly always; scans ask this of every entry.
+  if (!isOtherMode && !isOtherOwner && !isOtherTime) return undefined;
   const change: AttributeChange = {};
-  if (abilities.modes && disk.kind !== "symlink" && disk.mode !== held.mode) change.mode = disk.mode;
   // A new owner clears suid and sgid, so both ids and the mode go together.
-  if (abilities.ownership && (disk.uid !== held.uid || disk.gid !== held.gid)) {
-    Object.assign(change, { uid: disk.uid, gid: disk.gid });
-    if (abilities.modes && disk.kind !== "symlink") change.mode = disk.mode;
-  }
-  if (!sameTime(disk.mtimeNs, held.mtimeNs, abilities)) change.mtimeNs = disk.mtimeNs;
-  return Object.keys(change).length > 0 ? change : undefined;
+  if (isOtherMode || (isOtherOwner && hasMode)) change.mode = disk.mode;
+  if (isOtherOwner) Object.assign(change, { uid: disk.uid, gid: disk.gid });
+  if (isOtherTime) change.mtimeNs = disk.mtimeNs;
+  return change;
 }
 
 function isKnown(disk: Readonly<Stat>, held: Held): boolean {

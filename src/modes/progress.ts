@@ -152,5 +152,6 @@ function drawShare(share: number, size: number): string {
 }
 
 function thousands(number: number): string {
-  return number.toLocaleString("en-US");
+  // By hand: the first use of a locale takes as long as a small mirror.
+  return String(number).replace(/\B(?=(?:\d{3})+$)/g, ",");
 }

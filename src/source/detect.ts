@@ -88,6 +88,8 @@ export class Detector {
   #isEmptied = false;
   /** Directories that {@linkcode lookAhead} found equal, with the directories in them. */
   readonly #ahead = new Map<string, string[]>();
+  /** Directories whose own attributes were found equal on the way to them. */
+  readonly #aheadBelow = new Set<string>();
 
   constructor(context: DetectContext) {
     this.#context = context;
@@ -117,10 +119,14 @@ export class Detector {
     const batch = newBatch(priority, ticket);
     const known = priority === "mirror" ? this.#takeAhead(directory) : undefined;
     if (known) {
-      batch.directories.add(directory);
-      await this.#settle(batch);
+      if (!this.#aheadBelow.delete(directory)) {
+        batch.directories.add(directory);
+        await this.#settle(batch);
+      }
+      for (const path of known) this.#aheadBelow.add(path);
       return known;
     }
+    this.#aheadBelow.delete(directory);
     const below: string[] = [];
     const names = new Set<string>();
     this.#context.tree.forgetDirectories();
@@ -164,7 +170,7 @@ export class Detector {
         if (!isEqual) return;
         seen++;
         const path = joinPath(directory, name);
-        if (this.#isOutside(path)) return;
+        if (name === RESERVED_NAME || this.#context.isExcluded(path)) return;
         isEqual = stat !== undefined && fitsOp(path) && this.#settlesAtOnce(path, stat);
         if (stat?.kind === "directory") below.push(path);
         held++;
@@ -180,8 +186,9 @@ export class Detector {
 
   /** The next scan looks at this directory, or at all, itself. */
   forgetAhead(directory?: string): void {
-    if (directory === undefined) this.#ahead.clear();
-    else this.#ahead.delete(directory);
+    if (directory !== undefined) return void this.#ahead.delete(directory);
+    this.#ahead.clear();
+    this.#aheadBelow.clear();
   }
 
   #takeAhead(directory: string): string[] | undefined {

@@ -79,6 +79,12 @@ export class Index implements PersistentIndex {
     return id === ROOT_ID || (id !== 0 && this.#table.kind[id] === DIRECTORY_CODE);
   }
 
+  /** Whether the directory that holds `path` is in the index, so that `path` may be set. */
+  canHold(path: string): boolean {
+    this.#paths.locate(path);
+    return this.#paths.hasParent();
+  }
+
   /** A path whose entry has this identity; any one of them if there are hard links. An inode number 0 is no identity. */
   findByIdentity(dev: number, ino: bigint): string | undefined {
     const id = this.#table.findIdentity(dev, ino);
@@ -132,10 +138,10 @@ export class Index implements PersistentIndex {
       const keepsPlace = (this.#table.kind[id] === DIRECTORY_CODE) === (kindCode === DIRECTORY_CODE);
       this.#changes.changing(id, { keepsPlace });
       if (this.#table.kind[id] !== kindCode) this.#signatures.set(id, undefined);
-      this.#table.setTarget(id, pathToBytes(held.linkTarget));
+      this.#table.setTarget(id, held.linkTarget === "" ? NO_BYTES : pathToBytes(held.linkTarget));
     }
     if (this.#table.kind[id] === 0) this.#size++;
-    this.#table.setAttributes(id, { ...held, kindCode });
+    this.#table.setAttributes(id, kindCode, held);
   }
 
   /** Removes an entry with everything below it. Nothing happens if there is none; the root only loses its children. */
@@ -252,7 +258,7 @@ export class Index implements PersistentIndex {
     const table = this.#table;
     table.reserve(id);
     table.setText(id, row.name, row.linkTarget);
-    table.setAttributes(id, row);
+    table.setAttributes(id, row.kindCode, row);
     table.parent[id] = row.parent;
     if (row.hasSignature && row.trusted) this.#signatures.restore(id);
     else if (row.hasSignature) this.#signatures.restoreUnusable(id);

@@ -24,6 +24,10 @@ export class PathFinder {
   #directory = ROOT_ID;
   /** What the table's `unlinkCount` was then: since it moved on, another entry may have that path. */
   #directoryCount = 0;
+  /** The path in `#bytes`, and its id as long as the table's `placedCount` stays. */
+  #path = "";
+  #id = ROOT_ID;
+  #pathCount = 0;
 
   constructor(table: NodeTable) {
     this.#table = table;
@@ -31,10 +35,21 @@ export class PathFinder {
 
   /** Id of the entry at `path`, or 0. The root is always found. */
   locate(path: string): number {
+    if (path === this.#path && this.#pathCount === this.#table.placedCount) return this.#id;
     this.#encode(path);
-    if (path === "") return ROOT_ID;
+    this.#path = path;
+    this.#pathCount = this.#table.placedCount;
     const directory = this.#locateDirectory();
-    return directory === 0 ? 0 : this.#table.find(directory, this.#bytes, this.#nameStart, this.#end);
+    if (path === "") this.#id = ROOT_ID;
+    else if (directory === 0) this.#id = 0;
+    else this.#id = this.#table.find(directory, this.#bytes, this.#nameStart, this.#end);
+    return this.#id;
+  }
+
+  /** Whether the directory of the path that was located last is in the index. The root lies in itself. */
+  hasParent(): boolean {
+    const id = this.#locateDirectory();
+    return id === ROOT_ID || (id !== 0 && this.#table.kind[id] === DIRECTORY_CODE);
   }
 
   /** Id of the directory of the path that was located last; it must be in the index, and the path have a name. */

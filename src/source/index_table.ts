@@ -21,11 +21,12 @@ import { limits } from "../base/limits.ts";
 import { ROOT_ID } from "../store/index_row.ts";
 
 const CAPACITY_MIN = 1024;
+/** Up to here columns double, beyond they grow by half. */
+const DOUBLED_MAX = 256 * 1024;
 const ARENA_MIN = 16 * 1024;
 
 /** Attributes of an entry as the table keeps them. */
 export interface NodeAttributes {
-  kindCode: number;
   trusted: boolean;
   mode: number;
   uid: number;
@@ -76,6 +77,8 @@ export class NodeTable {
 
   /** Times that an entry was taken away from its parent: as long as it stays, ids keep their paths. */
   unlinkCount = 0;
+  /** Times that an entry was put below a parent or taken away: as long as it stays, paths keep their ids. */
+  placedCount = 0;
   #idsUsed = ROOT_ID + 1;
   #freeIds: number[] = [];
   #seed = crypto.getRandomValues(new Uint32Array(1))[0];
@@ -118,7 +121,10 @@ export class NodeTable {
   /** Makes room for ids up to this one. */
   reserve(id: number): void {
     assert(id <= limits.indexEntriesMax, "an index holds at most indexEntriesMax entries");
-    if (id >= this.parent.length) this.#resize(Math.max(id + 1, Math.ceil(this.parent.length * 1.5)));
+    if (id >= this.parent.length) {
+      const growth = this.parent.length < DOUBLED_MAX ? 2 : 1.5;
+      this.#resize(Math.max(id + 1, Math.ceil(this.parent.length * growth)));
+    }
     if (id >= this.#idsUsed) this.#idsUsed = id + 1;
   }
 
@@ -131,8 +137,8 @@ export class NodeTable {
   // ——— Attributes ———
 
   /** Sets all attributes of an entry, its identity included. */
-  setAttributes(id: number, attributes: NodeAttributes): void {
-    this.kind[id] = attributes.kindCode;
+  setAttributes(id: number, kindCode: number, attributes: NodeAttributes): void {
+    this.kind[id] = kindCode;
     this.trusted[id] = attributes.trusted ? 1 : 0;
     this.mode[id] = attributes.mode;
     this.uid[id] = attributes.uid;
@@ -232,6 +238,7 @@ export class NodeTable {
 
   /** Puts an entry, with its text set, below `parent`. The name must be free there. */
   link(id: number, parent: number): void {
+    this.placedCount++;
     const start = this.#nameStart[id];
     this.parent[id] = parent;
     this.#nameHash[id] = this.#hashName(parent, this.#arena, start, start + this.nameSize[id]);
@@ -247,6 +254,7 @@ export class NodeTable {
   /** Takes an entry away from its parent. Its children stay its children. */
   unlink(id: number): void {
     this.unlinkCount++;
+    this.placedCount++;
     const next = this.nextSibling[id];
     const previous = this.#previousSibling[id];
     if (next !== 0) this.#previousSibling[next] = previous;

@@ -24,8 +24,7 @@ export class ListingTaker {
   /** Takes a part of the listing. */
   take(entries: ListedEntry[]): void {
     for (const entry of entries) {
-      const directory = parentPath(entry.path);
-      if (directory !== this.#open) this.#begin(directory);
+      if (!this.#isInOpen(entry.path)) this.#begin(parentPath(entry.path));
       believe(this.#index, entry, { trusted: true });
     }
   }
@@ -33,6 +32,12 @@ export class ListingTaker {
   /** Nothing more will come. */
   end(): void {
     if (this.#open !== undefined) this.#detector.lookAhead(this.#open);
+  }
+
+  #isInOpen(path: string): boolean {
+    const open = this.#open;
+    if (open === undefined || !path.startsWith(open)) return false;
+    return path.lastIndexOf("/") === (open === "" ? -1 : open.length);
   }
 
   #begin(directory: string): void {

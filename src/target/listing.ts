@@ -17,6 +17,10 @@ import { isMachineTrouble } from "./trouble.ts";
 const ENTRY_SIZE = 40;
 /** Entries looked at in one turn. */
 const TURN_ENTRIES = 1_024;
+/** Entries of the first message: the sender can begin with them while the next are read. */
+const FIRST_ENTRIES = 128;
+/** Entries of a directory that is read in one go. A larger one is looked at name by name, over several turns. */
+const SCANNED_MAX = 1_024;
 /** UTF-16 units of problems in one message; further ones follow in the next. */
 const PROBLEM_LENGTH_MAX = 8_192;
 /** Largest block that can be hashed. */
@@ -34,23 +38,27 @@ export type SignQuestion = Message & { type: "sign" };
 export function* listEntries(live: Tree, question: ListQuestion): Generator<Message, void> {
   const { request, path, recursive } = question;
   const chunk = new ListingChunk(request);
+  const top = isReserved(path) ? undefined : chunk.attempt("stat", path, () => readEntry(live, path));
+  chunk.add(top);
   /** Directories still to be read; the next is the last. */
-  const pending: string[] = [];
-  let looked = 0;
-  const look = (at: string) => {
-    const entry = chunk.attempt("stat", at, () => readEntry(live, at));
-    if (entry) chunk.add(entry);
-    if (entry?.kind === "directory" && recursive) pending.push(at);
-    return chunk.isFull || ++looked % TURN_ENTRIES === 0;
-  };
-  if (!isReserved(path)) look(path);
+  const pending = top?.kind === "directory" && recursive ? [path] : [];
   for (let at = pending.pop(); at !== undefined; at = pending.pop()) {
-    const directory = at;
-    const below = chunk.attempt("list", directory, () => pathsBelow(live, directory)) ?? [];
-    for (const each of below) if (look(each)) yield chunk.take(false);
-    if (chunk.isFull) yield chunk.take(false);
+    for (const entry of entriesOf(live, at, chunk)) {
+      chunk.add(entry);
+      if (entry?.kind === "directory") pending.push(entry.path);
+      if (chunk.isDue) yield chunk.take(false);
+    }
+    if (chunk.isDue) yield chunk.take(false);
   }
   yield chunk.take(true);
+}
+
+/** Entries of a directory; `undefined` for each that could not be looked at. */
+function* entriesOf(live: Tree, directory: string, chunk: ListingChunk): Generator<ListedEntry | undefined> {
+  const scanned = chunk.attempt("list", directory, () => scanSmall(live, directory));
+  if (scanned === undefined) return;
+  yield* scanned.entries;
+  for (const path of scanned.rest) yield chunk.attempt("stat", path, () => readEntry(live, path));
 }
 
 /**
@@ -96,16 +104,24 @@ class ListingChunk {
   #size = 0;
   #problems: string[] = [];
   #problemLength = 0;
+  /** Entries looked at, and how many they may become in this message. */
+  #looked = 0;
+  #lookedMax = FIRST_ENTRIES;
 
   constructor(request: number) {
     this.#request = request;
   }
 
-  get isFull(): boolean {
-    return this.#size >= limits.answerChunkSize || this.#problemLength >= PROBLEM_LENGTH_MAX;
+  /** Whether it is time to send it. */
+  get isDue(): boolean {
+    return this.#looked >= this.#lookedMax || this.#size >= limits.answerChunkSize ||
+      this.#problemLength >= PROBLEM_LENGTH_MAX;
   }
 
-  add(entry: ListedEntry): void {
+  /** Takes an entry that was looked at; `undefined` if there was none. */
+  add(entry: ListedEntry | undefined): void {
+    this.#looked++;
+    if (entry === undefined) return;
     this.#entries.push(entry);
     // Three bytes for each unit is the most that UTF-8 takes.
     this.#size += ENTRY_SIZE + 3 * (entry.path.length + entry.linkTarget.length);
@@ -127,6 +143,7 @@ class ListingChunk {
   take(last: boolean): Message {
     const [entries, problem] = [this.#entries, shorten(this.#problems.join("\n"))];
     [this.#entries, this.#problems, this.#size, this.#problemLength] = [[], [], 0, 0];
+    [this.#looked, this.#lookedMax] = [0, TURN_ENTRIES];
     return { type: "listing", request: this.#request, entries, last, problem };
   }
 }
@@ -140,12 +157,42 @@ function readEntry(live: Tree, path: string): ListedEntry | undefined {
   if (!fitsOp(path)) throw new Error(`its path is longer than ${limits.pathSizeMax} bytes`);
   const stat = live.stat(path);
   if (stat === undefined) return undefined;
-  return { path, ...listedStat(stat), linkTarget: stat.kind === "symlink" ? live.readLink(path) : "" };
+  return listed(path, stat, stat.kind === "symlink" ? live.readLink(path) : "");
 }
 
-function listedStat({ kind, mode, uid, gid, size, mtimeNs }: Stat): Omit<ListedEntry, "path" | "linkTarget"> {
-  return { kind, mode, uid, gid, size, mtimeNs };
+function listed(path: string, stat: Readonly<Stat>, linkTarget: string): ListedEntry {
+  const { kind, mode, uid, gid, size, mtimeNs } = stat;
+  return { path, kind, mode, uid, gid, size, mtimeNs, linkTarget };
 }
+
+/** Entries of a directory as far as one scan tells them, and paths of those that must be looked at one by one. */
+interface Scanned {
+  entries: ListedEntry[];
+  rest: string[];
+}
+
+/** Reads a directory unless it is too large for one turn: then it is left to the paths in it. */
+function scanSmall(live: Tree, directory: string): Scanned {
+  const entries: ListedEntry[] = [];
+  const rest: string[] = [];
+  try {
+    live.scan(directory, (name, stat) => {
+      const path = joinPath(directory, name);
+      if (directory === "" && isReserved(path)) return;
+      if (entries.length + rest.length === SCANNED_MAX) throw tooLarge;
+      // A link must be read, and what cannot be looked at be told why.
+      if (!stat || stat.kind === "symlink" || !fitsOp(path)) rest.push(path);
+      else entries.push(listed(path, stat, ""));
+    });
+  } catch (error) {
+    if (error !== tooLarge) throw error;
+    return { entries: [], rest: pathsBelow(live, directory) };
+  }
+  return { entries, rest };
+}
+
+/** Ends the scan of a directory that is too large. */
+const tooLarge = new Error("too large");
 
 function pathsBelow(live: Tree, directory: string): string[] {
   const paths = live.list(directory).map(({ name }) => joinPath(directory, name));

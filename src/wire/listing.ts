@@ -132,6 +132,9 @@ function decodeEntry(reader: ByteReader, shared: Shared): ListedEntry {
 }
 
 function encodeName(name: string, writer: ByteWriter): void {
+  const size = writer.size;
+  if (writer.varint(name.length).ascii(name)) return;
+  writer.cut(size);
   const bytes = pathToBytes(name);
   writer.varint(bytes.length).raw(bytes);
 }

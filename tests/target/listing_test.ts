@@ -125,3 +125,29 @@ Deno.test(`a sender that asks more than ${limits.questionsMax} questions at once
   for (let i = 0; i < limits.questionsMax; i++) h.receiver.handle(question);
   assertThrows(() => h.receiver.handle(question), ProtocolError, "wait for their answer");
 });
+
+Deno.test("a listing begins with a small part, and a directory too large for one turn comes in several, whole", async () => {
+  await using directory = await tempDirectory();
+  using h = new Harness({ directory: directory.path });
+  h.hello();
+  Deno.mkdirSync(`${directory.path}/live/large`);
+  Deno.mkdirSync(`${directory.path}/live/small`);
+  for (let i = 0; i < 3_000; i++) Deno.symlinkSync(`to ${i}`, `${directory.path}/live/large/${i}`);
+  for (let i = 0; i < 300; i++) Deno.writeTextFileSync(`${directory.path}/live/small/${i}`, "");
+  Deno.symlinkSync("elsewhere", `${directory.path}/live/small/link`);
+  const parts = h.ask({ type: "list", request: 1, path: "", recursive: true }).map((part) =>
+    entriesOf([part])
+  );
+  assert(parts[0].length < 200, `${parts[0].length} entries come first`);
+  assert(parts.every(({ length }) => length <= 1_024), "no part takes long");
+  const all = parts.flat();
+  const directoryOf = ({ path }: ListedEntry) => path.split("/").slice(0, -1).join("/");
+  const runs = all.map(directoryOf).filter((each, i, directories) => each !== directories[i - 1]);
+  assertEquals(runs.toSorted(), ["", "large", "small"], "entries of a directory come together");
+  assertEquals(all.length, 1 + 2 + 3_000 + 301);
+  assertEquals(new Set(all.map(({ path }) => path)).size, all.length);
+  for (const { path, linkTarget } of all.filter((entry) => directoryOf(entry) === "large")) {
+    assertEquals(linkTarget, `to ${path.slice("large/".length)}`);
+  }
+  assertEquals(all.find(({ path }) => path === "small/link")!.linkTarget, "elsewhere");
+});
