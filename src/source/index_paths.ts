@@ -11,23 +11,22 @@ const SLASH = 0x2f;
 
 /**
  * Looks paths up in one table. Remembers the path looked up last, and the directory found last: entries of a directory
- * are mostly asked for one after the other.
+ * are mostly asked for one after the other, each of them more than once.
  */
 export class PathFinder {
   readonly #table: NodeTable;
-  /** The path looked up last, as raw bytes up to `#end`; its last name begins at `#nameStart`. */
-  #bytes: Uint8Array = new Uint8Array(4096);
-  #end = 0;
-  #nameStart = 0;
-  /** Raw bytes of the directory found last, with a slash at the end. */
-  #directoryBytes = new Uint8Array(0);
-  #directory = ROOT_ID;
-  /** What the table's `unlinkCount` was then: since it moved on, another entry may have that path. */
-  #directoryCount = 0;
-  /** The path in `#bytes`, and its id as long as the table's `placedCount` stays. */
+  /** The path looked up last, where its last name begins in it, and that name as raw bytes up to `#end`. */
   #path = "";
+  #nameStart = 0;
+  #name: Uint8Array = new Uint8Array(1024);
+  #end = 0;
+  /** Its id, as long as the table's `placedCount` is this. */
   #id = ROOT_ID;
-  #pathCount = 0;
+  #placedCount = 0;
+  /** The directory found last. Its path has this id as long as the table's `unlinkCount` is this. */
+  #directoryPath = "";
+  #directory = ROOT_ID;
+  #unlinkCount = 0;
 
   constructor(table: NodeTable) {
     this.#table = table;
@@ -35,14 +34,15 @@ export class PathFinder {
 
   /** Id of the entry at `path`, or 0. The root is always found. */
   locate(path: string): number {
-    if (path === this.#path && this.#pathCount === this.#table.placedCount) return this.#id;
-    this.#encode(path);
+    if (path === this.#path && this.#placedCount === this.#table.placedCount) return this.#id;
     this.#path = path;
-    this.#pathCount = this.#table.placedCount;
+    this.#nameStart = path.lastIndexOf("/") + 1;
+    this.#placedCount = this.#table.placedCount;
+    this.#encodeName();
     const directory = this.#locateDirectory();
     if (path === "") this.#id = ROOT_ID;
     else if (directory === 0) this.#id = 0;
-    else this.#id = this.#table.find(directory, this.#bytes, this.#nameStart, this.#end);
+    else this.#id = this.#table.find(directory, this.#name, 0, this.#end);
     return this.#id;
   }
 
@@ -54,7 +54,7 @@ export class PathFinder {
 
   /** Id of the directory of the path that was located last; it must be in the index, and the path have a name. */
   locateParent(): number {
-    assert(this.#end > this.#nameStart, "a path has no empty name");
+    assert(this.#end > 0, "a path has no empty name");
     const id = this.#locateDirectory();
     assert(id !== 0, "the directory of an entry is in the index");
     assert(
@@ -64,34 +64,9 @@ export class PathFinder {
     return id;
   }
 
-  #locateDirectory(): number {
-    if (this.#nameStart === 0) return ROOT_ID;
-    if (this.#isSameDirectory()) return this.#directory;
-    let id = ROOT_ID;
-    let start = 0;
-    for (let at = 0; at < this.#nameStart; at++) {
-      if (this.#bytes[at] !== SLASH) continue;
-      id = this.#table.find(id, this.#bytes, start, at);
-      if (id === 0) return 0;
-      start = at + 1;
-    }
-    this.#directory = id;
-    this.#directoryBytes = this.#bytes.slice(0, this.#nameStart);
-    this.#directoryCount = this.#table.unlinkCount;
-    return id;
-  }
-
-  #isSameDirectory(): boolean {
-    const known = this.#directoryBytes;
-    if (known.length !== this.#nameStart || this.#directoryCount !== this.#table.unlinkCount) return false;
-    // From the end: paths that differ mostly do so there.
-    for (let at = known.length - 1; at >= 0; at--) if (known[at] !== this.#bytes[at]) return false;
-    return true;
-  }
-
   /** Raw bytes of the last name of the path that was located last: a view, valid until the next. */
   lastName(): Uint8Array {
-    return this.#bytes.subarray(this.#nameStart, this.#end);
+    return this.#name.subarray(0, this.#end);
   }
 
   /** Path of an entry of the tree. */
@@ -104,21 +79,48 @@ export class PathFinder {
     return path;
   }
 
-  /** Puts the raw bytes of a path into the field; plain ASCII, the usual case, without allocating. */
-  #encode(path: string): void {
-    if (this.#bytes.length < path.length) this.#bytes = new Uint8Array(path.length * 2);
-    this.#end = path.length;
-    this.#nameStart = 0;
-    for (let i = 0; i < path.length; i++) {
-      const code = path.charCodeAt(i);
+  #locateDirectory(): number {
+    const size = this.#nameStart - 1;
+    if (size < 0) return ROOT_ID;
+    const isKnown = this.#directoryPath.length === size && this.#path.startsWith(this.#directoryPath) &&
+      this.#unlinkCount === this.#table.unlinkCount;
+    if (isKnown) return this.#directory;
+    const path = this.#path.slice(0, size);
+    const id = this.#walk(pathToBytes(path));
+    if (id === 0) return 0;
+    this.#directoryPath = path;
+    this.#directory = id;
+    this.#unlinkCount = this.#table.unlinkCount;
+    return id;
+  }
+
+  #walk(path: Uint8Array): number {
+    let id = ROOT_ID;
+    for (let start = 0; start <= path.length && id !== 0;) {
+      const slash = path.indexOf(SLASH, start);
+      const end = slash < 0 ? path.length : slash;
+      id = this.#table.find(id, path, start, end);
+      start = end + 1;
+    }
+    return id;
+  }
+
+  /** Puts the raw bytes of the last name into the field; plain ASCII, the usual case, without allocating. */
+  #encodeName(): void {
+    const path = this.#path;
+    const size = path.length - this.#nameStart;
+    if (this.#name.length < size) this.#name = new Uint8Array(size * 2);
+    this.#end = size;
+    for (let i = 0; i < size; i++) {
+      const code = path.charCodeAt(this.#nameStart + i);
       if (code > 0x7f) {
-        this.#bytes = pathToBytes(path);
-        this.#end = this.#bytes.length;
-        this.#nameStart = this.#bytes.lastIndexOf(SLASH) + 1;
+        const bytes = pathToBytes(path.slice(this.#nameStart));
+        if (this.#name.length < bytes.length) this.#name = new Uint8Array(bytes.length * 2);
+        this.#name.set(bytes);
+        this.#end = bytes.length;
         return;
       }
-      if (code === SLASH) this.#nameStart = i + 1;
-      this.#bytes[i] = code;
+      this.#name[i] = code;
     }
   }
 }
