@@ -1,17 +1,20 @@
 /**
  * Entries of a `listing` as bytes. They come directory by directory, so each says only what differs from the one before
- * it: about 25 bytes an entry.
+ * it: about 22 bytes an entry.
  *
  * ```
- *  0       1                                                                        flags
- * ┌───────┬─────────────┬──────┬──────┬─────────────┬──────────┬────────┐
- * │ flags │ [directory] │ name │ size │ mtime i64 ns│ [access] │ [link] │
- * └───────┴─────────────┴──────┴──────┴─────────────┴──────────┴────────┘
- *   kind 0–2              directory  path                      if bit 3 is set, else that of the entry before
- *                         name       varint size, raw bytes    size 0: the root itself
- *                         size       varint
- *                         access     mode u16 · uid u32 · gid u32   if bit 4 is set, else those of the entry before
- *                         link       target bytes16            of a symlink
+ *  0       1
+ * ┌───────┬─────────────┬──────┬──────┬──────────────┬────────┬─────────┬────────┐
+ * │ flags │ [directory] │ name │ size │ mtime i64 ns │ [mode] │ [owner] │ [link] │
+ * └───────┴─────────────┴──────┴──────┴──────────────┴────────┴─────────┴────────┘
+ *
+ *  flags      kind in bits 0–2; what is there: bit 3 directory, bit 4 mode, bit 5 owner, else as in the entry before
+ *  directory  path
+ *  name       varint size, raw bytes; empty for the root itself
+ *  size       varint
+ *  mode       u16
+ *  owner      uid u32 · gid u32
+ *  link       target bytes16, of a symlink only
  * ```
  *
  * Before the first entry stand the root, mode 0 and owner 0.
@@ -51,8 +54,9 @@ for (const [name, code] of Object.entries(kindCodes)) kindNames[code] = name as 
 
 const KIND_MASK = 0x07;
 const HAS_DIRECTORY = 0x08;
-const HAS_ACCESS = 0x10;
-const FLAGS_MASK = KIND_MASK | HAS_DIRECTORY | HAS_ACCESS;
+const HAS_MODE = 0x10;
+const HAS_OWNER = 0x20;
+const FLAGS_MASK = KIND_MASK | HAS_DIRECTORY | HAS_MODE | HAS_OWNER;
 /** Bytes of the shortest entry. */
 const ENTRY_SIZE_MIN = 11;
 
@@ -102,15 +106,17 @@ function encodeEntry(entry: ListedEntry, shared: Shared, writer: ByteWriter): vo
   const nameStart = path.lastIndexOf("/") + 1;
   const directorySize = Math.max(0, nameStart - 1);
   const isElsewhere = shared.directory.length !== directorySize || !path.startsWith(shared.directory);
-  const isOther = shared.mode !== mode || shared.uid !== uid || shared.gid !== gid;
-  writer.u8(kindCodes[kind] | (isElsewhere ? HAS_DIRECTORY : 0) | (isOther ? HAS_ACCESS : 0));
+  const isOtherMode = shared.mode !== mode;
+  const isOtherOwner = shared.uid !== uid || shared.gid !== gid;
+  writer.u8(
+    kindCodes[kind] | (isElsewhere ? HAS_DIRECTORY : 0) | (isOtherMode ? HAS_MODE : 0) |
+      (isOtherOwner ? HAS_OWNER : 0),
+  );
   if (isElsewhere) encodePath(shared.directory = path.slice(0, directorySize), writer);
   encodeName(path.slice(nameStart), writer);
   writer.varint(entry.size).i64(entry.mtimeNs);
-  if (isOther) {
-    writer.u16(mode).u32(uid).u32(gid);
-    Object.assign(shared, { mode, uid, gid });
-  }
+  if (isOtherMode) writer.u16(shared.mode = mode);
+  if (isOtherOwner) writer.u32(shared.uid = uid).u32(shared.gid = gid);
   if (kind === "symlink") encodePath(linkTarget, writer);
 }
 
@@ -121,8 +127,8 @@ function decodeEntry(reader: ByteReader, shared: Shared): ListedEntry {
   if (flags > FLAGS_MASK) throw new ProtocolError(`Cannot decode listing: flags ${flags}`);
   const path = decodeEntryPath(reader, flags, shared);
   const [size, mtimeNs] = [reader.varint(), reader.i64()];
-  if (flags & HAS_ACCESS) {
-    shared.mode = reader.u16();
+  if (flags & HAS_MODE) shared.mode = reader.u16();
+  if (flags & HAS_OWNER) {
     shared.uid = reader.u32();
     shared.gid = reader.u32();
   }
