@@ -18,11 +18,11 @@
  *   This is the mirror.
  * @module
  */
-import { errorCode, ProtocolError, reasonOf, RefusedError, TransientError } from "../base/errors.ts";
+import { errorCode, ProtocolError, reasonOf, TransientError } from "../base/errors.ts";
 import type { Clock } from "../base/clock.ts";
 import { limits } from "../base/limits.ts";
 import type { Log } from "../base/log.ts";
-import { isWithin, parentPath, quote } from "../base/path.ts";
+import { isWithin, parentPath } from "../base/path.ts";
 import type { LaneState, LaneStatus } from "../base/status.ts";
 import type { Hint } from "../intercept/interceptor.ts";
 import type { PlanPolicy } from "../mirror/plan.ts";
@@ -31,13 +31,14 @@ import { readSmallFile } from "../mirror/transfer.ts";
 import { ALL_TRANSFERS, type Op } from "../ops/op.ts";
 import { hasCoarseFileTimes } from "../sys/clock_ticks.ts";
 import type { FileSystemAbilities, Stat, Tree } from "../sys/file_system.ts";
-import { comparePlaces, type Place, placeOf } from "../sys/place.ts";
+import { placeOf } from "../sys/place.ts";
 import type { ListedEntry, Message, OpFailure, TouchedPath, Welcome } from "../wire/message.ts";
 import type { Session } from "../wire/session.ts";
+import { Agenda } from "./agenda.ts";
 import { Bell } from "./bell.ts";
 import { Connection } from "./connection.ts";
+import { checkApart, chooseCourse, type OwnStand } from "./course.ts";
 import { type DetectContext, Detector } from "./detect.ts";
-import { type DirtyPath, DirtyQueue } from "./dirty_queue.ts";
 import { believe, Doubts, withParents } from "./doubts.ts";
 import type { Index } from "./index.ts";
 import type { IndexKeeper } from "./index_keeper.ts";
@@ -46,10 +47,8 @@ import { LargeFiles } from "./large_files.ts";
 import { ListingTaker } from "./listing_taker.ts";
 import { Problems } from "./problems.ts";
 import { Requests } from "./requests.ts";
-import { Scans } from "./scans.ts";
 import { SecondLooks } from "./second_looks.ts";
 import { type Ticket, Tickets } from "./tickets.ts";
-import { Transfers } from "./transfers.ts";
 
 /** What a replicator needs. */
 export interface ReplicatorOptions {
@@ -93,18 +92,10 @@ export class Replicator {
   readonly lane: Lane;
   /** Bytes read from files. */
   bytesRead = 0;
-  /** Times that everything was looked at because events were lost. */
-  rescans = 0;
-  /** Wall clock of the last finished scan of everything; 0 before the first. */
-  lastVerifyAtMs = 0;
-
   readonly #options: ReplicatorOptions;
   readonly #tickets = new Tickets();
-  readonly #dirty = new DirtyQueue(this.#tickets);
   readonly #detector: Detector;
-  readonly #liveScans: Scans;
-  readonly #mirrorScans: Scans;
-  readonly #transfers: Transfers;
+  readonly #agenda: Agenda;
   readonly #requests: Requests;
   readonly #connection: Connection;
   readonly #largeFiles: LargeFiles;
@@ -145,11 +136,11 @@ export class Replicator {
       tickets,
       nowMs: () => clock.monotonicMs(),
       hashNow: (path) => hashSmallFile(tree, path),
-      onRested: (path) => this.#markDirty(path),
+      onRested: (path) => this.#agenda.markDirty(path),
       onMissed: (path, ticket) => this.#distrust(path, ticket),
       onUnproven: (path, ticket) => {
         this.#largeFiles.prove(path);
-        this.#transfers.add(path, "live", ticket);
+        this.#agenda.transfer(path, "live", ticket);
       },
     });
     this.#doubts = new Doubts({
@@ -167,16 +158,15 @@ export class Replicator {
         return await this.#requests.sign(path, range);
       },
       course: () => this.#course,
-      markDirty: (path, ticket) => this.#markDirty(path, ticket),
+      markDirty: (path, ticket) => this.#agenda.markDirty(path, ticket),
       broken: (error) => this.#broken.reject(error),
     });
-    this.#liveScans = new Scans(this.#detector, { tickets, priority: "live" });
-    this.#mirrorScans = new Scans(this.#detector, { tickets, priority: "mirror" });
-    this.#transfers = new Transfers({
-      tickets,
-      send: (path, priority, ticket) => this.#largeFiles.send(path, priority, ticket),
-      onDirtyAgain: (path, ticket) => this.#markDirty(path, ticket),
-      onIdle: () => this.#bell.ring(),
+    this.#agenda = new Agenda(tickets, {
+      detector: this.#detector,
+      clock,
+      roots: this.#roots,
+      sendLarge: (path, priority, ticket) => this.#largeFiles.send(path, priority, ticket),
+      onChange: () => this.#bell.ring(),
     });
     this.#connection = new Connection({
       connect,
@@ -222,7 +212,7 @@ export class Replicator {
       await this.#connection.close();
       // No answer comes any more to whoever waits for one, and no file is read once the tree is closed.
       this.#requests.disconnect();
-      await Promise.allSettled([...loops, this.#transfers.end()]);
+      await Promise.allSettled([...loops, this.#agenda.end()]);
       this.#secondLooks.clear();
       this.#save();
     }
@@ -231,24 +221,26 @@ export class Replicator {
   /** Takes what the interceptor heard. */
   take(hints: Hint[]): void {
     for (const hint of hints) {
-      if (hint.kind === "look") this.#markDirty(hint.path);
-      else if (hint.kind === "look-below") this.#lookBelow(hint.path);
-      else if (hint.kind === "moved") this.#takeMove(hint);
+      if (hint.kind === "look") this.#agenda.markDirty(hint.path);
+      else if (hint.kind === "look-below") this.#agenda.lookBelow(hint.path);
+      else if (hint.kind === "moved") this.#agenda.takeMove(hint);
     }
     this.#bell.ring();
   }
 
   /** Looks at everything. Resolves when every directory was looked at. */
   verify(): Promise<void> {
-    return new Promise((resolve) => {
-      const onDone = () => {
-        this.lastVerifyAtMs = this.#options.clock.nowMs();
-        resolve();
-      };
-      this.#detector.forgetAhead();
-      this.#mirrorScans.add("", { onDone });
-      this.#bell.ring();
-    });
+    return this.#agenda.verify();
+  }
+
+  /** Times that everything was looked at because events were lost. */
+  get rescans(): number {
+    return this.#agenda.rescans;
+  }
+
+  /** Wall clock of the last finished scan of everything; 0 before the first. */
+  get lastVerifyAtMs(): number {
+    return this.#agenda.lastVerifyAtMs;
   }
 
   /**
@@ -268,10 +260,7 @@ export class Replicator {
   async #settle(signal?: AbortSignal): Promise<boolean> {
     const ticket = this.#tickets.take();
     this.#secondLooks.hurry();
-    const isSettled = () => {
-      const oldest = Math.min(this.#tickets.oldest ?? Infinity, this.#dirty.oldestTicket ?? Infinity);
-      return this.#ready && this.#doubts.areResolved && oldest > ticket;
-    };
+    const isSettled = () => this.#ready && this.#doubts.areResolved && this.#agenda.oldestTicket > ticket;
     const isOver = () => signal?.aborted || this.#stopped;
     for (;;) {
       while (!isSettled() && !isOver()) await this.#bell.rung();
@@ -303,7 +292,7 @@ export class Replicator {
 
   /** Large files that wait or are on their way. */
   get transfersCount(): number {
-    return this.#transfers.count;
+    return this.#agenda.transfersCount;
   }
 
   status(): LaneStatus {
@@ -316,7 +305,7 @@ export class Replicator {
       reason,
       lagMs: this.#lagMs(),
       queuedOps,
-      stackedOps: this.#dirty.size,
+      stackedOps: this.#agenda.dirtyCount,
       inFlightOps: unackedOps - queuedOps,
       lastAckedSequence: this.lane.ackedSequence,
       lastAckAt: this.#lastAckAtMs === 0 ? "" : new Date(this.#lastAckAtMs).toISOString(),
@@ -336,24 +325,34 @@ export class Replicator {
   // ——— Sessions and courses ———
 
   #beginSession(session: Session, welcome: Welcome, touched: TouchedPath[]): void {
-    checkApart(this.#options.tree.rootPath, welcome.place);
+    const { rootPath } = this.#options.tree;
+    checkApart({ path: rootPath, place: placeOf(rootPath) }, welcome.place);
     this.#abilities = welcome.abilities;
     this.#blockedReason = "";
     this.#requests.connect();
-    const follows = welcome.streamId === this.#streamId && welcome.replicaId === this.#replicaId &&
-      this.#streamId !== "";
-    const saved = this.#options.keeper?.savedSequence ?? 0;
-    if (
-      follows && this.#ready &&
-      isBetween(this.lane.ackedSequence, welcome.durableSequence, this.lane.lastSequence)
-    ) {
-      this.#resume(session, welcome);
-    } else if (follows && this.#isLoaded && welcome.durableSequence >= saved && !welcome.compareAll) {
-      this.#continue(session, welcome, touched);
-    } else {
-      this.#startOver(session, welcome);
+    switch (chooseCourse(this.#stand(), welcome)) {
+      case "resume":
+        this.#resume(session, welcome);
+        break;
+      case "continue":
+        this.#continue(session, welcome, touched);
+        break;
+      case "start over":
+        this.#startOver(session, welcome);
     }
     this.#bell.ring();
+  }
+
+  #stand(): OwnStand {
+    return {
+      streamId: this.#streamId,
+      replicaId: this.#replicaId,
+      isReady: this.#ready,
+      isLoaded: this.#isLoaded,
+      savedSequence: this.#options.keeper?.savedSequence ?? 0,
+      ackedSequence: this.lane.ackedSequence,
+      lastSequence: this.lane.lastSequence,
+    };
   }
 
   #resume(session: Session, welcome: Welcome): void {
@@ -375,7 +374,7 @@ export class Replicator {
     this.#ready = true;
     // Transfers that our predecessor left open: nobody will end them.
     this.lane.push({ kind: "abandon", transfer: ALL_TRANSFERS }, "live");
-    this.#scanEverything();
+    this.#agenda.lookAtEverything();
   }
 
   #startOver(session: Session, welcome: Welcome): void {
@@ -389,10 +388,7 @@ export class Replicator {
     this.lane.restart(0);
     this.#options.index.clear();
     this.#options.keeper?.begin(this.#streamId, this.#replicaId);
-    this.#liveScans.clear();
-    this.#mirrorScans.clear();
-    this.#detector.forgetAhead();
-    this.#transfers.clear();
+    this.#agenda.startOver();
     this.problems.clearAll();
     this.#mirrored = false;
     // A dry run leaves the stream that the target follows alone, and compares nothing for good.
@@ -421,7 +417,7 @@ export class Replicator {
     }
     if (course !== this.#course) return;
     this.#ready = true;
-    this.#addWholeScan();
+    this.#agenda.goOnToEverything();
     this.#bell.ring();
   }
 
@@ -434,21 +430,6 @@ export class Replicator {
     await this.#requests.list(parent, false, (entries) => {
       if (course === this.#course) { for (const entry of entries) believe(index, entry, { trusted: true }); }
     });
-  }
-
-  #scanEverything(): void {
-    this.#detector.forgetAhead();
-    this.#addWholeScan();
-  }
-
-  #addWholeScan(): void {
-    for (const root of this.#roots) {
-      // Ticket 0: whoever waits for what was dirty before the scan waits for it.
-      const onDone = () => {
-        if (root === "") this.lastVerifyAtMs = this.#options.clock.nowMs();
-      };
-      this.#mirrorScans.add(root, { ticket: 0, onDone });
-    }
   }
 
   /** A listing that broke off with its session is asked for again in the next one. */
@@ -514,41 +495,18 @@ export class Replicator {
       await this.#resolveDoubts();
       return true;
     }
-    const batch = this.#dirty.take(limits.detectBatchPaths);
-    if (batch.length > 0) {
-      await this.#lookAtDirty(batch);
-    }
-    const scanning = !this.#liveScans.isIdle;
-    if (scanning) await this.#liveScans.step();
-    return batch.length > 0 || scanning;
-  }
-
-  async #lookAtDirty(batch: DirtyPath[]): Promise<void> {
-    const ticket = Math.min(...batch.map((dirty) => dirty.ticket));
-    using _hold = this.#tickets.hold(ticket);
-    try {
-      await this.#detector.look(batch.map(({ path }) => path), "live", ticket);
-    } catch (error) {
-      for (const { path, sinceMs } of batch) this.#dirty.add(path, sinceMs, ticket);
-      throw error;
-    }
+    return await this.#agenda.liveStep();
   }
 
   /** One step of the mirror. @returns Whether there was any. */
   async #mirrorStep(): Promise<boolean> {
     if (!this.#ready || !this.#doubts.areResolved) return false;
-    if (!this.#mirrored && this.#isMirrorDone()) {
+    if (!this.#mirrored && this.#agenda.isMirrorDone && this.lane.unackedOps === 0) {
       this.#mirrored = true;
       this.#tellCompared();
       this.#bell.ring();
     }
-    if (this.#mirrorScans.isIdle || this.#transfers.waitingCount >= limits.transfersWaitingMax) return false;
-    await this.#mirrorScans.step();
-    return true;
-  }
-
-  #isMirrorDone(): boolean {
-    return this.#mirrorScans.isIdle && this.#transfers.count === 0 && this.lane.unackedOps === 0;
+    return await this.#agenda.mirrorStep();
   }
 
   /** Asks the target about paths in doubt. */
@@ -564,8 +522,9 @@ export class Replicator {
 
   /** Ticket 0: whoever flushes now waits for what was corrected. */
   #lookAgain(path: string, recursive: boolean): void {
-    if (recursive) this.#liveScans.add(path, { ticket: 0 });
-    this.#markDirty(path, 0);
+    if (recursive && path !== "") this.#agenda.lookBelow(path, 0);
+    else if (recursive) this.#agenda.lookAtEverything();
+    this.#agenda.markDirty(path, 0);
   }
 
   /** Until the result is disposed nobody gets room. */
@@ -627,9 +586,9 @@ export class Replicator {
       },
       room: (bytes, priority) => this.#room(bytes, priority),
       push: (op, priority) => this.#push(op, priority),
-      transfer: (path, priority, ticket) => this.#transfers.add(path, priority, ticket),
-      isTransferring: (path) => this.#transfers.isRunning(path),
-      lookBelow: (path, ticket) => this.#lookBelow(path, ticket),
+      transfer: (path, priority, ticket) => this.#agenda.transfer(path, priority, ticket),
+      isTransferring: (path) => this.#agenda.isTransferring(path),
+      lookBelow: (path, ticket) => this.#agenda.lookBelow(path, ticket),
       restless: (path) => this.#secondLooks.addRestless(path),
       isRacy: (stat) => this.#isRacy(stat),
       racy: (path, hash, ticket) => this.#secondLooks.addRacy(path, hash, ticket),
@@ -668,33 +627,6 @@ export class Replicator {
     this.problems.add({ path, op, reason: reasonOf(error) }, this.#options.clock.nowMs());
   }
 
-  #markDirty(path: string, ticket?: Ticket): void {
-    if (this.#dirty.isFull) {
-      // Beyond the bound only one thing is remembered: look at everything (FEATURES Q7).
-      this.#dirty.clear();
-      this.#scanEverything();
-    }
-    this.#dirty.add(path, this.#options.clock.nowMs(), ticket);
-    this.#bell.ring();
-  }
-
-  #lookBelow(path: string, ticket?: Ticket): void {
-    if (path === "") {
-      this.rescans++;
-      this.#detector.forgetAhead();
-      this.#mirrorScans.add("", { ticket });
-    } else {
-      this.#liveScans.add(path, { ticket });
-    }
-    this.#bell.ring();
-  }
-
-  #takeMove({ from, to, directory }: Extract<Hint, { kind: "moved" }>): void {
-    this.#markDirty(from);
-    this.#markDirty(to);
-    if (directory) this.#dirty.move(from, to);
-  }
-
   /** Whether a file changed so shortly before now that a change after it may leave the same times. */
   #isRacy({ ctimeNs }: Readonly<Stat>): boolean {
     const ageMs = this.#options.clock.nowMs() - Number(ctimeNs / 1_000_000n);
@@ -706,7 +638,7 @@ export class Replicator {
     const { index } = this.#options;
     const held = index.get(path);
     if (held) index.set(path, { ...held, trusted: false }, 0);
-    this.#markDirty(path, ticket);
+    this.#agenda.markDirty(path, ticket);
   }
 
   // ——— Time ———
@@ -718,11 +650,7 @@ export class Replicator {
       await clock.sleep(limits.saveEveryMs, signal);
       this.#save();
       // An empty root is soon looked at. Whether it is filled again, no event may tell: it may have been mounted.
-      if (this.#emptied !== "" && this.#mirrorScans.isIdle) {
-        this.#detector.forgetAhead();
-        this.#mirrorScans.add("");
-        this.#bell.ring();
-      }
+      if (this.#emptied !== "" && this.#agenda.isMirrorScanIdle) this.#agenda.lookOnce();
     }
   }
 
@@ -737,7 +665,7 @@ export class Replicator {
 
   #lagMs(): number {
     const since = Math.min(
-      this.#dirty.oldestSinceMs ?? Infinity,
+      this.#agenda.oldestSinceMs ?? Infinity,
       this.#mirrored ? this.lane.oldestUnackedMs ?? Infinity : Infinity,
     );
     return since === Infinity ? 0 : Math.max(0, this.#options.clock.nowMs() - since);
@@ -752,7 +680,7 @@ export class Replicator {
     if (this.deletionsWait) return { state: "blocked", reason: this.deletionsWait };
     if (!this.#mirrored) return { state: "mirroring", reason: "" };
     if (this.#lagMs() > limits.lagMs) {
-      return { state: "catching-up", reason: `${this.#dirty.size} paths are waiting` };
+      return { state: "catching-up", reason: `${this.#agenda.dirtyCount} paths are waiting` };
     }
     return { state: "live", reason: "" };
   }
@@ -775,22 +703,6 @@ const unknownAbilities: FileSystemAbilities = {
   confined: false,
   syncAll: false,
 };
-
-/** Replicating into oneself would never end. @throws {RefusedError} If the replica overlaps with the source. */
-function checkApart(root: string, replica: Place): void {
-  const relation = comparePlaces(placeOf(root), replica);
-  if (relation === "apart") return;
-  const reason = {
-    same: "they are the same directory",
-    inside: "the target lies inside the source",
-    around: "the source lies inside the target",
-  }[relation];
-  throw new RefusedError(`Cannot replicate ${quote(root)}: ${reason}`);
-}
-
-function isBetween(low: number, value: number, high: number): boolean {
-  return low <= value && value <= high;
-}
 
 /** Hash of a small file's contents; `undefined` if it is none any more. */
 function hashSmallFile(tree: Tree, path: string): Uint8Array | undefined {

@@ -1,0 +1,205 @@
+/**
+ * Everything of one lane that waits to be looked at or sent: dirty paths, directories to be scanned, large files. Live
+ * work and the mirror's take their steps side by side.
+ * @module
+ */
+import type { Clock } from "../base/clock.ts";
+import { limits } from "../base/limits.ts";
+import type { Hint } from "../intercept/interceptor.ts";
+import type { Detector } from "./detect.ts";
+import { type DirtyPath, DirtyQueue } from "./dirty_queue.ts";
+import type { Priority } from "./lane.ts";
+import { Scans } from "./scans.ts";
+import { type Ticket, Tickets } from "./tickets.ts";
+import { Transfers } from "./transfers.ts";
+
+/** What an agenda needs of its replicator. */
+export interface AgendaOptions {
+  detector: Detector;
+  clock: Clock;
+  /** Paths that a scan of everything begins at. */
+  roots: string[];
+  /** Sends one large file; never throws. */
+  sendLarge: (path: string, priority: Priority, ticket: Ticket) => Promise<void>;
+  /** Something was added, or came to its end. */
+  onChange: () => void;
+}
+
+/** What is to be done, and how the next step of it is taken. */
+export class Agenda {
+  /** Times that everything was looked at because events were lost. */
+  rescans = 0;
+  /** Wall clock of the last finished scan of everything; 0 before the first. */
+  lastVerifyAtMs = 0;
+
+  readonly #options: AgendaOptions;
+  readonly #tickets: Tickets;
+  readonly #dirty: DirtyQueue;
+  readonly #liveScans: Scans;
+  readonly #mirrorScans: Scans;
+  readonly #transfers: Transfers;
+
+  constructor(tickets: Tickets, options: AgendaOptions) {
+    this.#options = options;
+    this.#tickets = tickets;
+    this.#dirty = new DirtyQueue(tickets);
+    this.#liveScans = new Scans(options.detector, { tickets, priority: "live" });
+    this.#mirrorScans = new Scans(options.detector, { tickets, priority: "mirror" });
+    this.#transfers = new Transfers({
+      tickets,
+      send: options.sendLarge,
+      onDirtyAgain: (path, ticket) => this.markDirty(path, ticket),
+      onIdle: options.onChange,
+    });
+  }
+
+  // ——— What waits ———
+
+  /** Dirty paths. */
+  get dirtyCount(): number {
+    return this.#dirty.size;
+  }
+
+  /** Large files that wait or are on their way. */
+  get transfersCount(): number {
+    return this.#transfers.count;
+  }
+
+  /** Ticket of the oldest work, `Infinity` if there is none. */
+  get oldestTicket(): Ticket {
+    return Math.min(this.#tickets.oldest ?? Infinity, this.#dirty.oldestTicket ?? Infinity);
+  }
+
+  /** Since when the oldest dirty path waits. */
+  get oldestSinceMs(): number | undefined {
+    return this.#dirty.oldestSinceMs;
+  }
+
+  /** Whether everything was looked at and every large file sent. */
+  get isMirrorDone(): boolean {
+    return this.#mirrorScans.isIdle && this.#transfers.count === 0;
+  }
+
+  /** Whether no scan of the mirror waits or goes on. */
+  get isMirrorScanIdle(): boolean {
+    return this.#mirrorScans.isIdle;
+  }
+
+  isTransferring(path: string): boolean {
+    return this.#transfers.isRunning(path);
+  }
+
+  // ——— What is added ———
+
+  /** @param ticket That of the work which leaves the rest of itself to this path. @default a new one */
+  markDirty(path: string, ticket?: Ticket): void {
+    if (this.#dirty.isFull) {
+      // Beyond the bound only one thing is remembered: look at everything (FEATURES Q7).
+      this.#dirty.clear();
+      this.lookAtEverything();
+    }
+    this.#dirty.add(path, this.#options.clock.nowMs(), ticket);
+    this.#options.onChange();
+  }
+
+  lookBelow(path: string, ticket?: Ticket): void {
+    if (path === "") {
+      this.rescans++;
+      this.#options.detector.forgetAhead();
+      this.#mirrorScans.add("", { ticket });
+    } else {
+      this.#liveScans.add(path, { ticket });
+    }
+    this.#options.onChange();
+  }
+
+  takeMove({ from, to, directory }: Extract<Hint, { kind: "moved" }>): void {
+    this.markDirty(from);
+    this.markDirty(to);
+    if (directory) this.#dirty.move(from, to);
+  }
+
+  /** The contents of this large file are to be sent. */
+  transfer(path: string, priority: Priority, ticket: Ticket): void {
+    this.#transfers.add(path, priority, ticket);
+  }
+
+  /** Looks at everything anew, for whoever has waited longest. */
+  lookAtEverything(): void {
+    this.#options.detector.forgetAhead();
+    this.goOnToEverything();
+  }
+
+  /** Looks at everything, save for what a listing that was just taken showed to be equal. */
+  goOnToEverything(): void {
+    for (const root of this.#options.roots) {
+      this.#mirrorScans.add(root, { ticket: 0, onDone: () => this.#noteVerified(root) });
+    }
+  }
+
+  /** Looks at everything, a directory a step. Resolves at the end. */
+  verify(): Promise<void> {
+    return new Promise((resolve) => {
+      const onDone = () => {
+        this.#noteVerified("");
+        resolve();
+      };
+      this.#options.detector.forgetAhead();
+      this.#mirrorScans.add("", { onDone });
+      this.#options.onChange();
+    });
+  }
+
+  /** Looks at everything, without anybody waiting for it. */
+  lookOnce(): void {
+    this.#options.detector.forgetAhead();
+    this.#mirrorScans.add("");
+    this.#options.onChange();
+  }
+
+  /** A stream starts over: its scan will cover all that waits, save the dirty paths, which stay. */
+  startOver(): void {
+    this.#liveScans.clear();
+    this.#mirrorScans.clear();
+    this.#options.detector.forgetAhead();
+    this.#transfers.clear();
+  }
+
+  // ——— Steps ———
+
+  /** One step of live work. @returns Whether there was any. */
+  async liveStep(): Promise<boolean> {
+    const batch = this.#dirty.take(limits.detectBatchPaths);
+    if (batch.length > 0) await this.#lookAtDirty(batch);
+    const isScanning = !this.#liveScans.isIdle;
+    if (isScanning) await this.#liveScans.step();
+    return batch.length > 0 || isScanning;
+  }
+
+  /** One step of the mirror. @returns Whether there was any. */
+  async mirrorStep(): Promise<boolean> {
+    if (this.#mirrorScans.isIdle || this.#transfers.waitingCount >= limits.transfersWaitingMax) return false;
+    await this.#mirrorScans.step();
+    return true;
+  }
+
+  /** Resolves when no large file is on its way any more; none is begun. */
+  end(): Promise<void> {
+    return this.#transfers.end();
+  }
+
+  async #lookAtDirty(batch: DirtyPath[]): Promise<void> {
+    const ticket = Math.min(...batch.map((dirty) => dirty.ticket));
+    using _hold = this.#tickets.hold(ticket);
+    try {
+      await this.#options.detector.look(batch.map(({ path }) => path), "live", ticket);
+    } catch (error) {
+      for (const { path, sinceMs } of batch) this.#dirty.add(path, sinceMs, ticket);
+      throw error;
+    }
+  }
+
+  #noteVerified(root: string): void {
+    if (root === "") this.lastVerifyAtMs = this.#options.clock.nowMs();
+  }
+}
