@@ -161,8 +161,18 @@ function reply(message: ApplyReply): void {
 
 let host: ApplyHost | undefined;
 
-async function open(place: ApplyPlace, shared: SharedArrayBuffer): Promise<void> {
+/** What every replica needs is loaded while nobody waits for it: a Worker is mostly made before it is used. */
+async function warmUp(): Promise<void> {
+  systemFileSystem();
   await initHasher();
+}
+
+const warm = warmUp();
+// Whoever opens a replica hears of it.
+warm.catch(() => {});
+
+async function open(place: ApplyPlace, shared: SharedArrayBuffer): Promise<void> {
+  await warm;
   const replica = openReplica({ ...place, fileSystem: systemFileSystem(place.fileSystem) });
   host = new ApplyHost(replica, place, shared);
   reply({ kind: "opened", replicaId: replica.replicaId });
