@@ -3,7 +3,7 @@
  * @module
  */
 import { assertEquals, assertThrows } from "@std/assert";
-import { ByteReader, ByteWriter, concatBytes, equalBytes, hex } from "../../src/base/bytes.ts";
+import { ByteReader, ByteWriter, concatBytes, equalBytes, hex, text } from "../../src/base/bytes.ts";
 import { ProtocolError } from "../../src/base/errors.ts";
 
 Deno.test("ByteWriter keeps everything when each kind of write makes it grow", () => {
@@ -95,4 +95,19 @@ Deno.test("equalBytes() and concatBytes() look at every byte", () => {
   for (const other of [[1, 2], [1, 2, 4], [0, 2, 3], [1, 2, 3, 4], []]) {
     assertEquals(equalBytes(bytes, Uint8Array.from(other)), false);
   }
+});
+
+Deno.test("varint() takes a byte for each seven bits, and reads back what it wrote", () => {
+  const sizes: [number, number][] = [[0, 1], [127, 1], [128, 2], [16_383, 2], [16_384, 3], [2 ** 32, 5]];
+  for (const [value, size] of [...sizes, [Number.MAX_SAFE_INTEGER, 8]]) {
+    const bytes = new ByteWriter().varint(value).take();
+    assertEquals([bytes.length, new ByteReader(bytes).varint()], [size, value]);
+  }
+  for (const value of [-1, 0.5, 2 ** 53]) assertThrows(() => new ByteWriter().varint(value), RangeError);
+});
+
+Deno.test("ascii() writes plain ASCII alone, and nothing of any other text", () => {
+  const writer = new ByteWriter(1).u8(1);
+  assertEquals([writer.ascii("name"), writer.ascii("n\u00e4me"), writer.ascii("")], [true, false, true]);
+  assertEquals(text(writer.view().subarray(1)), "name");
 });

@@ -306,6 +306,22 @@ Deno.test("Receiver tells touched paths and failures since the index was saved, 
   assertEquals(asked(0), [["b\udc80", "c"], []]);
 });
 
+Deno.test("Receiver tells no touched paths to a sender of another stream, which asks for everything anyway", async () => {
+  await using directory = await tempDirectory();
+  using first = new Harness({ directory: directory.path });
+  first.hello();
+  first.apply(file("a", ""), file("missing/x", ""));
+  first[Symbol.dispose]();
+  using h = new Harness({ directory: directory.path });
+  h.hello("another");
+  assertEquals(h.sent.filter(({ type }) => type === "touched"), [{
+    type: "touched",
+    entries: [],
+    last: true,
+  }]);
+  assertEquals(h.sent.filter(({ type }) => type === "ack"), []);
+});
+
 Deno.test("welcome asks to compare everything after an unclean stop or another root, until that is done", async () => {
   await using directory = await tempDirectory();
   const welcomed = (act: (h: Harness) => void = () => {}) => {
