@@ -30,10 +30,23 @@ export interface OpSink {
   push(op: Op): number;
 }
 
+/** How files are compared and sent. */
+export interface TransferPolicy extends PlanPolicy {
+  /** Bytes of a fine block. */
+  blockSize: number;
+  /** Files of this size or more are compared by blocks. */
+  fastMirrorSizeMin: number;
+  /**
+   * Whether hashes of what is sent are of use later. Without them a file that changes while it is sent goes whole once
+   * more. @default {true}
+   */
+  keepsSignatures?: boolean;
+}
+
 /** What sending needs to know. */
 export interface TransferContext {
   tree: Tree;
-  policy: PlanPolicy & { blockSize: number; fastMirrorSizeMin: number };
+  policy: TransferPolicy;
   sink: OpSink;
   /** Block hashes of the receiver's file. */
   sign(
@@ -163,6 +176,8 @@ class Transfer {
    */
   readonly #partlySent = new Set<number>();
   #appended = false;
+  /** Whether hashes of what is sent are kept. */
+  #remembers: boolean;
 
   constructor(path: string, file: OpenFile, context: TransferContext) {
     this.#path = path;
@@ -170,6 +185,7 @@ class Transfer {
     this.#context = context;
     this.#coarse = coarseBlockSize(context.policy.blockSize);
     this.#stat = file.stat();
+    this.#remembers = context.policy.keepsSignatures ?? true;
   }
 
   async run(held: Held | undefined, known: Signature | undefined): Promise<TransferResult> {
@@ -350,6 +366,7 @@ class Transfer {
 
   /** Keeps the hashes of what was sent; a range that does not cover a block leaves that block to be hashed again. */
   #remember(offset: number, data: Uint8Array): void {
+    if (!this.#remembers) return;
     const blockCount = Math.ceil(Math.max(offset + data.length, this.#stat.size) / this.#coarse);
     if (this.#hashes.length < blockCount * 16) {
       const grown = new Uint8Array(blockCount * 16);
@@ -380,8 +397,9 @@ class Transfer {
       for (const block of this.#partlySent) sent.fill(0, block * 16, block * 16 + 16);
       this.#partlySent.clear();
       this.#stat = now;
-      // From here on all of it is read.
+      // From here on all of it is read, and it may go on changing.
       this.#appended = false;
+      this.#remembers = true;
       this.#hashes = await this.#hashOurs();
       await this.#send(differingRanges(this.#hashes, sent, { blockSize: this.#coarse, fileSize: now.size }));
     }
@@ -408,7 +426,7 @@ class Transfer {
     return {
       state: "sent",
       stat: this.#stat,
-      signature: restless ? undefined : this.#signature(),
+      signature: restless || !this.#remembers ? undefined : this.#signature(),
       restless,
       appended: this.#appended,
       sequence,

@@ -77,6 +77,8 @@ export async function runOnePass(options: OnePassOptions): Promise<PassSummary> 
   let wasConnected = false;
   const replicator: Replicator = new Replicator({
     ...options,
+    // Nobody comes back to use them.
+    policy: { ...options.policy, keepsSignatures: false },
     index: new Index(),
     agent: AGENT,
     signal: stop.signal,

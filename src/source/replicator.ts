@@ -25,9 +25,8 @@ import type { Log } from "../base/log.ts";
 import { isWithin, parentPath } from "../base/path.ts";
 import type { LaneState, LaneStatus } from "../base/status.ts";
 import type { Hint } from "../intercept/interceptor.ts";
-import type { PlanPolicy } from "../mirror/plan.ts";
 import { hashBytes } from "../mirror/signature.ts";
-import { readSmallFile } from "../mirror/transfer.ts";
+import { readSmallFile, type TransferPolicy } from "../mirror/transfer.ts";
 import { ALL_TRANSFERS, type Op } from "../ops/op.ts";
 import { hasCoarseFileTimes } from "../sys/clock_ticks.ts";
 import type { FileSystemAbilities, Stat, Tree } from "../sys/file_system.ts";
@@ -64,11 +63,7 @@ export interface ReplicatorOptions {
   signal: AbortSignal;
   agent: string;
   windowBytes?: number;
-  policy: Omit<PlanPolicy, "abilities"> & {
-    blockSize: number;
-    fastMirrorSizeMin: number;
-    deleteAbsent: boolean;
-  };
+  policy: Omit<TransferPolicy, "abilities"> & { deleteAbsent: boolean };
   /** Why deletions wait (`policy.deleteAbsent` is false then); `""` if they do not. */
   pausedDeletions?: string;
   isExcluded?: (path: string) => boolean;

@@ -195,6 +195,18 @@ Deno.test("a file that changes during the first reading is read again and arrive
   }
 });
 
+Deno.test("a file that changes while it is sent without keeping hashes goes whole once more, and is proven then", async () => {
+  await using rig = await Rig.make({ ours: seededBytes(2 * MiB), keepsSignatures: false });
+  let turn = 0;
+  rig.onRoom = () => {
+    if (++turn === 3) rig.writeAt(10, seededBytes(100, 8));
+  };
+  const result = atRest(await rig.send());
+  assertEquals(rig.blockBytes, 4 * MiB);
+  rig.assertEqual(result.signature);
+  rig.assertEnded();
+});
+
 Deno.test("a file that changes during every reading is restless, with attributes from before the last one", async () => {
   await using rig = await Rig.make({ ours: seededBytes(2 * MiB) });
   const times: bigint[] = [];
@@ -386,7 +398,8 @@ async function sendRandomly(seed: number): Promise<void> {
   const bytes = () => seededBytes(number(20_000), number(1000));
   const theirs = seededBytes(size(), seed);
   const blockSize = [512, 4096, 65_536][number(3)];
-  await using rig = await Rig.make({ ours: theirs, theirs, blockSize });
+  const keepsSignatures = number(2) === 0;
+  await using rig = await Rig.make({ ours: theirs, theirs, blockSize, keepsSignatures });
   const versions: Uint8Array[] = [theirs];
   const edit = () => {
     const choice = number(6);
