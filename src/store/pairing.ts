@@ -95,6 +95,9 @@ interface BindingFile {
   pairedAtMs: number;
 }
 
+/** What stands in `ROOT/.understudy` beside the state of the replicas (store/state_directory.ts). */
+const OWN_NAMES = ["pairing", "key", "listen", "server.lock", "control.sock"];
+
 /**
  * Checks a replica's name: 1 to 64 characters `A–Z a–z 0–9 . _ -`, the first not a dot.
  *
@@ -107,6 +110,11 @@ export function checkReplicaName(name: string): void {
         quote(name)
       }: it must be 1 to ${NAME_LENGTH_MAX} of the characters A-Z a-z 0-9 . _ -, ` +
         "the first not a dot",
+    );
+  }
+  if (OWN_NAMES.includes(name)) {
+    throw new UsageError(
+      `Cannot use replica name ${quote(name)}: the target server keeps its own state under it`,
     );
   }
 }

@@ -235,4 +235,7 @@ Deno.test("checkReplicaName() takes 1 to 64 plain characters and no name that le
       assertThrows(() => store.createInvite(name, { expiresMs: HOUR, nowMs: NOW }), UsageError);
     });
   }
+  for (const name of ["pairing", "key", "listen", "server.lock", "control.sock"]) {
+    assertThrows(() => checkReplicaName(name), UsageError, "keeps its own state under it");
+  }
 });
