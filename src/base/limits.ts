@@ -61,6 +61,8 @@ export const limits = {
   gatherMs: 3,
   /** Buffers of acked parcels kept for the next ones. */
   spareParcelsMax: 24,
+  /** Names of hard-linked files that are kept together; changes through the others are found by the scan. */
+  linkedPathsMax: 200_000,
   /** Paths that one batch of detection takes. */
   detectBatchPaths: 2_048,
   /** Milliseconds that detection or a scan may hold the event loop before it yields. */

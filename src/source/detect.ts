@@ -24,6 +24,7 @@ import { fitsOp, type Op } from "../ops/op.ts";
 import { sameFile, type Stat, type Tree } from "../sys/file_system.ts";
 import type { Index } from "./index.ts";
 import type { Priority } from "./lane.ts";
+import { Links } from "./links.ts";
 import type { Ticket } from "./tickets.ts";
 
 /** Name that is never replicated: our own state on a target. */
@@ -83,6 +84,7 @@ interface Batch {
 export class Detector {
   readonly #context: DetectContext;
   readonly #pace = new Pace();
+  readonly #links = new Links();
   /** Directory entries that scans have looked at. */
   entriesSeen = 0;
   #isEmptied = false;
@@ -139,6 +141,7 @@ export class Detector {
         if (!this.#fits(path)) return;
         if (!stat) return this.#context.problem(path, "read", new Error("its attributes cannot be read"));
         if (stat.kind === "directory") below.push(path);
+        else this.#links.note(path, stat);
         if (!this.#settlesAtOnce(path, stat)) note(batch, path, { ...stat });
       });
     } catch (error) {
@@ -173,6 +176,7 @@ export class Detector {
         if (name === RESERVED_NAME || this.#context.isExcluded(path)) return;
         isEqual = stat !== undefined && fitsOp(path) && this.#settlesAtOnce(path, stat);
         if (stat?.kind === "directory") below.push(path);
+        else if (stat) this.#links.note(path, stat);
         held++;
       });
     } catch (error) {
@@ -232,11 +236,26 @@ export class Detector {
     if (this.#isOutside(path) || !this.#fits(path)) return;
     try {
       const stat = this.#context.tree.stat(path);
-      if (stat) note(batch, path, stat);
+      if (stat) this.#noteWithLinks(path, stat, batch);
       else if (path !== "") batch.absent.push(path);
     } catch (error) {
       if (isGone(error)) batch.absent.push(path);
       else this.#context.problem(path, "read", error);
+    }
+  }
+
+  /** What an event told of one name of a file is so under its others. */
+  #noteWithLinks(path: string, stat: Stat, batch: Batch): void {
+    note(batch, path, stat);
+    if (stat.kind !== "file" || stat.linkCount < 2) return;
+    // A file that had one name until now is known to the index by that.
+    const known = this.#context.index.findByIdentity(stat.dev, stat.ino);
+    if (known !== undefined) this.#links.note(known, stat);
+    this.#links.note(path, stat);
+    for (const other of this.#links.others(path, stat)) {
+      const standing = statOrUndefined(this.#context.tree, other);
+      if (!standing || !sameFile(standing, stat)) this.#links.forget(other, stat);
+      else if (!this.#isOutside(other)) note(batch, other, standing);
     }
   }
 

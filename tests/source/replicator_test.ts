@@ -319,6 +319,27 @@ test("hard links travel as files of their own", {
   ops: ["file a (2 bytes)", "file b (2 bytes)", 'attributes "": mtimeNs'],
 });
 
+test("a change through one name of a file shows at its other names", {
+  before: sh("echo x > a; mkdir d; ln a d/b; ln a c"),
+  change: sh("echo yy >> d/b; chmod 600 d/b"),
+  hints: ["d/b"],
+  ops: ["file a (5 bytes)", "file c (5 bytes)", "file d/b (5 bytes)"],
+});
+
+test("a change through a new name of a file shows at the one it had", {
+  before: sh("echo x > a"),
+  change: sh("ln a b; chmod 600 b"),
+  hints: ["b"],
+  ops: ["attributes a: mode", "file b (2 bytes)", 'attributes "": mtimeNs'],
+});
+
+test("a name that was linked once and names another file now is not mixed with it", {
+  before: sh("echo x > a; ln a b; ln a c"),
+  change: sh("rm b; echo other > b; echo yy >> a"),
+  hints: ["b", "a"],
+  ops: ["file a (5 bytes)", "file b (6 bytes)", "file c (5 bytes)", 'attributes "": mtimeNs'],
+});
+
 test("a directory fifty deep", {
   change: (root) => {
     mkdirSync(`${root}/${Array(50).fill("d").join("/")}`, { recursive: true });

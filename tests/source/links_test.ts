@@ -1,0 +1,39 @@
+import { assertEquals } from "@std/assert";
+import { Links } from "../../src/source/links.ts";
+import type { Stat } from "../../src/sys/file_system.ts";
+
+const stat = (ino: number, linkCount: number, kind: Stat["kind"] = "file"): Stat => ({
+  kind,
+  mode: 0o644,
+  uid: 0,
+  gid: 0,
+  size: 0,
+  mtimeNs: 0n,
+  ctimeNs: 0n,
+  dev: 1,
+  ino: BigInt(ino),
+  linkCount,
+});
+
+Deno.test("Links keeps the names of files that have several, and of nothing else", () => {
+  const links = new Links();
+  for (const path of ["a", "d/b", "c", "a"]) links.note(path, stat(5, 3));
+  links.note("single", stat(6, 1));
+  links.note("directory", stat(7, 9, "directory"));
+  assertEquals(links.others("a", stat(5, 3)), ["d/b", "c"]);
+  assertEquals(links.others("new", stat(5, 4)), ["a", "d/b", "c"]);
+  assertEquals(links.others("single", stat(6, 2)), []);
+  assertEquals(links.others("directory", stat(7, 9, "directory")), []);
+  assertEquals(links.others("x", stat(8, 2)), []);
+});
+
+Deno.test("Links forgets a name, and with the last one the file", () => {
+  const links = new Links();
+  links.note("a", stat(5, 2));
+  links.note("b", stat(5, 2));
+  links.forget("a", stat(5, 2));
+  links.forget("never", stat(5, 2));
+  assertEquals(links.others("x", stat(5, 2)), ["b"]);
+  links.forget("b", stat(5, 2));
+  assertEquals(links.others("x", stat(5, 2)), []);
+});
