@@ -5,7 +5,7 @@
  * directory. A reader (and a crash) sees the old bytes or the new ones, never a mixture. Reading needs no order.
  * @module
  */
-import { CorruptionError, errorCode, reasonOf } from "../base/errors.ts";
+import { CorruptionError, errorCode } from "../base/errors.ts";
 import { text, utf8 } from "../base/bytes.ts";
 import { quote } from "../base/path.ts";
 import { dirname, join } from "node:path";
@@ -110,7 +110,8 @@ function writeSynced(path: string, bytes: Uint8Array, mode: number): void {
 function parseJson(path: string, bytes: Uint8Array): unknown {
   try {
     return JSON.parse(text(bytes));
-  } catch (error) {
-    throw new CorruptionError(`Cannot load ${quote(path)}: ${reasonOf(error)}`, { cause: error });
+  } catch (cause) {
+    // The engine's words would quote the damage itself, line feeds and all.
+    throw new CorruptionError(`Cannot load ${quote(path)}: it is not JSON`, { cause });
   }
 }

@@ -109,3 +109,11 @@ Deno.test("removeTemporaryFiles() removes what a killed writer left, and nothing
     ["a.tmp-0123456789ab.txt", "notes.tmp-x", "set.json"],
   );
 });
+
+Deno.test("loadJson() names a damaged file in one line, without the damage", async () => {
+  await using directory = await tempDirectory();
+  const path = `${directory.path}/damaged.json`;
+  Deno.writeFileSync(path, Uint8Array.of(0x22, 0x0a, 0x00, 0x1b, 0xff, 0x0d));
+  const error = assertThrows(() => loadJson(path, isAnything), CorruptionError);
+  assertEquals((error as Error).message, `Cannot load "${path}": it is not JSON`);
+});
