@@ -138,8 +138,10 @@ export const limits = {
   recentlyHeardMs: 30_000,
   /** Directories asked one by one whether they lie below a renamed one; with more of them it is always listed. */
   askedNodesMax: 4_096,
-  /** `watchfs`: pauses after which a new directory is looked below, since its watch comes late. */
-  newDirectoryLooksMs: [0, 300, 1_500],
+  /** `watchfs`: pauses after which a new directory is looked below again, since its watch comes late. */
+  newDirectoryLooksMs: [300, 1_500],
+  /** `watchfs`: what went is told so much later: the old name of a rename comes first, as a removal. */
+  watchfsDepartureMs: 50,
   /** `watchfs`: more events than this within the window are answered by one look at everything. */
   stormEvents: 1_000,
   stormWindowMs: 50,

@@ -6,6 +6,8 @@
  * |-------------------------------------------------------|---------------------------------------------------------|
  * | watches a new directory too late                      | it is looked below at once, after 0.3 s and after 1.5 s |
  * | loses most of a storm; swallows the kernel's overflow | a storm, or `flag: "rescan"`, is one look at everything |
+ * | tells the old name of a rename before the new one,    | what went is told a moment later than what came, so     |
+ * | as a removal                                          | that a rename is found to be one                        |
  * | loses what nobody can know of                         | a look at everything every `verifyEveryMs`              |
  * | throws on a name that is not UTF-8                    | a look at everything; the same watcher goes on          |
  * | opens a FIFO that it hears of, and hangs              | a probe outside the tree tells; until it hears again    |
@@ -37,6 +39,7 @@ export interface WatchfsOptions extends InterceptorOptions {
 }
 
 const PROBE_NAME = "probe";
+const lateWatch = "its watch may have come late";
 
 /** Whether the one thread that serves all watchers of this thread hangs. */
 let hangsHere = false;
@@ -157,18 +160,34 @@ export class WatchfsInterceptor implements Interceptor {
     for (const reported of event.paths) {
       const path = this.#relative(reported);
       if (path === undefined) continue;
-      this.#batch.look(path);
-      if (event.kind !== "modify") this.#cameOrWent(path, event.kind !== "remove");
+      if (event.kind === "remove") this.#after(limits.watchfsDepartureMs, () => this.#departed(path));
+      else this.#heard(path, event.kind);
     }
+  }
+
+  #heard(path: string, kind: Deno.FsEvent["kind"]): void {
+    this.#batch.look(path);
+    if (kind !== "modify") this.#cameOrWent(path);
+    this.#deliverSoon();
+  }
+
+  /** Its new name, if it has one, was told meanwhile: so it is found to have moved, not to be gone. */
+  #departed(path: string): void {
+    this.#batch.look(path);
+    if (path !== "") this.#batch.look(parentPath(path));
     this.#deliverSoon();
   }
 
   /** A name may have come or gone: its directory has another time, and if it is a directory its watch may come late. */
-  #cameOrWent(path: string, mayHaveCome: boolean): void {
-    if (path !== "") this.#batch.look(parentPath(path));
-    if (!mayHaveCome || path === "" || !isDirectory(`${this.#options.root}/${path}`)) return;
+  #cameOrWent(path: string): void {
+    if (path === "") return;
+    const { root } = this.#options;
+    this.#batch.look(parentPath(path));
+    if (!isDirectory(`${root}/${path}`)) return;
+    this.#lookBelow(path, lateWatch);
     for (const pauseMs of limits.newDirectoryLooksMs) {
-      this.#after(pauseMs, () => this.#lookBelow(path, "its watch may have come late"));
+      // Of its end an event tells: looked for here, it would be gone before its new name was heard.
+      this.#after(pauseMs, () => isDirectory(`${root}/${path}`) && this.#lookBelow(path, lateWatch));
     }
   }
 
@@ -182,7 +201,7 @@ export class WatchfsInterceptor implements Interceptor {
     if (!this.#isStorm) {
       this.#isStorm = true;
       // Again later: directories made meanwhile are watched by then.
-      for (const pauseMs of limits.newDirectoryLooksMs) this.#after(pauseMs, () => this.#stormLook());
+      for (const pauseMs of [0, ...limits.newDirectoryLooksMs]) this.#after(pauseMs, () => this.#stormLook());
     }
     return true;
   }

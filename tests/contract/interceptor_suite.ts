@@ -301,6 +301,24 @@ const cases: Case[] = [
     },
   },
   {
+    name: "the new name of a rename is told no later than the old one, twenty times",
+    async run({ follow, root }) {
+      const names = Array.from({ length: 21 }, (_, i) => `name ${i}`);
+      Deno.mkdirSync(`${root}/${names[0]}`);
+      const follower = await follow();
+      for (const [i, to] of names.entries()) {
+        if (i === 0) continue;
+        const from = names[i - 1];
+        const told = follower.hints.length;
+        // Asynchronously: the interceptor takes its turn between the two halves, if there are two.
+        await Deno.rename(`${root}/${from}`, `${root}/${to}`);
+        await follower.told((hint) => follower.hints.indexOf(hint) >= told && says(hint, from));
+        const first = follower.hints.slice(told).find((hint) => says(hint, from) || says(hint, to));
+        assert(says(first!, to), `${i}: ${JSON.stringify(follower.hints.slice(told))}`);
+      }
+    },
+  },
+  {
     name: "names that are not UTF-8, or that look like something else, are heard",
     async run({ follow, sh }) {
       const follower = await follow();
@@ -446,6 +464,12 @@ const cases: Case[] = [
     },
   },
 ];
+
+/** Whether a hint is about a path, or about everything. */
+function says(hint: Hint, path: string): boolean {
+  if (hint.kind === "moved") return hint.from === path || hint.to === path;
+  return hint.kind !== "root-gone" && (hint.path === path || hint.path === "" && hint.kind === "look-below");
+}
 
 /** Processes, one a seed, that change directories of a tree without rest. */
 export async function shuffle(
