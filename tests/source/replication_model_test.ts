@@ -28,7 +28,7 @@ import { lookBelow, Pair } from "../testing/loopback.ts";
 import { tempDirectory } from "../testing/temp.ts";
 import { type Action, history, isTreeAction, TreeActor } from "./tree_actions.ts";
 
-const HISTORIES = Number(Deno.env.get("UNDERSTUDY_HISTORIES") ?? 300);
+const HISTORIES = Number(Deno.env.get("UNDERSTUDY_HISTORIES") ?? 1_000);
 const SEED = Number(Deno.env.get("UNDERSTUDY_SEED") ?? Date.now() % 1_000_000);
 /** A file that always holds the history which is being lived. */
 const LAST_HISTORY = Deno.env.get("UNDERSTUDY_LAST_HISTORY");
