@@ -117,3 +117,9 @@ function guard(step: Step, disk: Readonly<Stat>, held: Held, policy: PlanPolicy)
   if (overwrite === "none") return { do: "keep", reason: "exists" };
   return held.mtimeNs > disk.mtimeNs ? { do: "keep", reason: "newer" } : step;
 }
+
+/** What the target holds once `stat` was sent. */
+export function heldFrom(stat: Readonly<Stat>, linkTarget: string): Held {
+  const { kind, mode, uid, gid, size, mtimeNs, ctimeNs, dev, ino } = stat;
+  return { kind, mode, uid, gid, size, mtimeNs, ctimeNs, dev, ino, linkTarget, trusted: true };
+}

@@ -9,7 +9,7 @@ import { type TransferContext, transferFile, type TransferResult } from "../mirr
 import type { Held } from "../ops/held.ts";
 import type { Op } from "../ops/op.ts";
 import type { Stat, Tree } from "../sys/file_system.ts";
-import { heldFrom } from "./detect.ts";
+import { heldFrom } from "../mirror/plan.ts";
 import type { Index } from "./index.ts";
 import type { Priority } from "./lane.ts";
 import type { SecondLooks } from "./second_looks.ts";

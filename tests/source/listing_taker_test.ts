@@ -1,6 +1,7 @@
 /** What is looked at while the target's listing comes, and when the scan looks for itself all the same. */
 import { assertEquals } from "@std/assert";
-import { type DetectContext, Detector } from "../../src/source/detect.ts";
+import { Detector } from "../../src/source/detect.ts";
+import type { DetectContext } from "../../src/source/detect_context.ts";
 import { Index } from "../../src/source/index.ts";
 import { ListingTaker } from "../../src/source/listing_taker.ts";
 import type { Op } from "../../src/ops/op.ts";

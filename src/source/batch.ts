@@ -1,0 +1,53 @@
+/**
+ * What one batch of detection gathers: the paths it was asked for as the disk has them.
+ * @module
+ */
+import { errorCode } from "../base/errors.ts";
+import type { Stat, Tree } from "../sys/file_system.ts";
+import type { Priority } from "./lane.ts";
+import type { Ticket } from "./tickets.ts";
+
+/** What one batch gathers on its way. */
+export interface Batch {
+  priority: Priority;
+  /** Inherited by the work that arises from it. */
+  ticket: Ticket;
+  present: Map<string, Stat>;
+  absent: string[];
+  /** Path of each identity that was seen, `dev:ino`. */
+  byIdentity: Map<string, string>;
+  /** Directories whose attributes are to be settled at the end. */
+  directories: Set<string>;
+}
+
+/** A batch of nothing. */
+export function newBatch(priority: Priority, ticket: Ticket): Batch {
+  return { priority, ticket, present: new Map(), absent: [], byIdentity: new Map(), directories: new Set() };
+}
+
+/** An entry was seen. */
+export function note(batch: Batch, path: string, stat: Stat): void {
+  batch.present.set(path, stat);
+  batch.byIdentity.set(identity(stat), path);
+}
+
+/** Key of an identity in {@linkcode Batch.byIdentity}. */
+export function identity({ dev, ino }: { dev: number; ino: bigint }): string {
+  return `${dev}:${ino}`;
+}
+
+/** Attributes of what stands at a path, if they can be had. */
+export function statOrUndefined(tree: Tree, path: string): Stat | undefined {
+  try {
+    return tree.stat(path);
+  } catch {
+    // Unreadable is not absent: whoever needs to know looks at the path itself and reports the problem there.
+    return undefined;
+  }
+}
+
+/** Whether an error says that there is nothing at a path. */
+export function isGone(error: unknown): boolean {
+  // ELOOP: a directory above was replaced by a symbolic link.
+  return ["ENOENT", "ENOTDIR", "ELOOP"].includes(errorCode(error));
+}

@@ -1,0 +1,56 @@
+/**
+ * What detection works with: the disk, what the target holds, and the ways to the lane.
+ * @module
+ */
+import { baseName } from "../base/path.ts";
+import type { TransferContext } from "../mirror/transfer.ts";
+import type { Op } from "../ops/op.ts";
+import type { Stat, Tree } from "../sys/file_system.ts";
+import type { Index } from "./index.ts";
+import type { Priority } from "./lane.ts";
+import type { Ticket } from "./tickets.ts";
+
+/** Name that is never replicated: our own state on a target. */
+export const RESERVED_NAME = ".understudy";
+
+/** What detection works with. */
+export interface DetectContext {
+  tree: Tree;
+  index: Index;
+  policy: TransferContext["policy"] & { deleteAbsent: boolean; exchange: boolean };
+  /** Resolves when an op of so many bytes may be pushed; `false` if that took time, so that what was read is stale. */
+  room(bytes: number, priority: Priority): Promise<boolean>;
+  /** Pushes an op and returns its sequence. */
+  push(op: Op, priority: Priority): number;
+  /** The contents of this large file are to be sent. */
+  transfer(path: string, priority: Priority, ticket: Ticket): void;
+  /** Whether a transfer of this file is under way: then a newer version of it must not overtake it. */
+  isTransferring(path: string): boolean;
+  /** Everything below this directory is to be looked at. */
+  lookBelow(path: string, ticket: Ticket): void;
+  /** This file changed while it was read: look again when it has come to rest. */
+  restless(path: string): void;
+  /** Whether so young a file may change again without a change of its times. */
+  isRacy(stat: Readonly<Stat>): boolean;
+  /** This file is such a one; `hash` is that of the contents that were sent. */
+  racy(path: string, hash: Uint8Array, ticket: Ticket): void;
+  problem(path: string, op: string, error: unknown): void;
+  solved(path: string): void;
+  /** Whether the root still stands where it stood: deletions need that as evidence. */
+  rootStands(): boolean;
+  isExcluded(path: string): boolean;
+  /** The source is empty and the target is not: a reason why deletions wait, `""` when that is over. */
+  emptied(reason: string): void;
+  /** Whether the attributes of this directory are to be made equal (not those above what is restored). */
+  settles(directory: string): boolean;
+  onRead(bytes: number): void;
+  /** Told of entries that differ but stay (restore: newer at the receiver). */
+  kept?(path: string, reason: string): void;
+  /** Given instead of sending: what would be done (`--dry-run`). */
+  planned?(action: string, path: string, bytes: number): void;
+}
+
+/** Whether a path is none of the set's. */
+export function isOutside(path: string, context: Pick<DetectContext, "isExcluded">): boolean {
+  return baseName(path) === RESERVED_NAME || context.isExcluded(path);
+}

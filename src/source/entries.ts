@@ -1,0 +1,171 @@
+/**
+ * Makes entries of the target what they are on the disk: compares one, and pushes what makes it equal.
+ *
+ * Each path is read, compared, pushed and noted without letting go of the event loop, after waiting for room in the
+ * window: so a mirror and live detection can work on the same index side by side.
+ * @module
+ */
+import { errorCode } from "../base/errors.ts";
+import { limits } from "../base/limits.ts";
+import { parentPath } from "../base/path.ts";
+import { heldFrom, planEntry, sendableAttributes } from "../mirror/plan.ts";
+import { hashBytes } from "../mirror/signature.ts";
+import { isLarge, readSmallFile } from "../mirror/transfer.ts";
+import type { Held } from "../ops/held.ts";
+import type { Op } from "../ops/op.ts";
+import type { Stat } from "../sys/file_system.ts";
+import { type Batch, isGone, note, statOrUndefined } from "./batch.ts";
+import type { Deletions } from "./deletions.ts";
+import { type DetectContext, isOutside } from "./detect_context.ts";
+
+/** Makes and changes entries of one target. */
+export class Entries {
+  readonly #context: DetectContext;
+  readonly #deletions: Deletions;
+
+  constructor(context: DetectContext, deletions: Deletions) {
+    this.#context = context;
+    this.#deletions = deletions;
+  }
+
+  /** Makes the target equal at a path that the disk has. */
+  async look(path: string, batch: Batch): Promise<void> {
+    let stat: Stat | undefined = batch.present.get(path)!;
+    if (path === "") return void batch.directories.add("");
+    if (!this.#context.index.isDirectory(parentPath(path)) && !await this.makeParents(path, batch)) return;
+    if (!await this.#context.room(Math.min(stat.size, limits.opDataSizeMax), batch.priority)) {
+      stat = statOrUndefined(this.#context.tree, path);
+      if (!stat) return void batch.absent.push(path);
+    }
+    if (!this.#context.index.isDirectory(parentPath(path))) return;
+    try {
+      await this.#compare(path, stat, batch);
+    } catch (error) {
+      if (!errorCode(error)) throw error;
+      if (isGone(error)) return void batch.absent.push(path);
+      const now = statOrUndefined(this.#context.tree, path);
+      if (!now || now.kind === stat.kind) return this.#context.problem(path, "read", error);
+      // Something of another kind took its place between two calls: that is what counts now.
+      note(batch, path, now);
+      await this.look(path, batch);
+    }
+  }
+
+  async #compare(path: string, stat: Stat, batch: Batch): Promise<void> {
+    const { index, policy, tree } = this.#context;
+    const held = index.get(path);
+    const linkTarget = stat.kind === "symlink" ? tree.readLink(path) : "";
+    const step = planEntry(stat, held, policy, linkTarget);
+    switch (step.do) {
+      case "nothing":
+        return;
+      case "adopt":
+        return index.set(path, heldFrom(stat, linkTarget), 0);
+      case "keep":
+        return this.#context.kept?.(path, step.reason);
+      case "make":
+        if (step.replaces) await this.#deletions.remove(path, batch);
+        return this.#make(path, stat, linkTarget, batch);
+      case "contents":
+        // Another file under the name: it was put there by a rename.
+        if (held?.ino !== stat.ino) batch.directories.add(parentPath(path));
+        return this.#sendFile(path, stat, held, batch);
+      case "attributes":
+        if (stat.kind === "directory") return void batch.directories.add(path);
+        return this.#pushNoting(
+          { kind: "attributes", path, attributes: step.change },
+          stat,
+          linkTarget,
+          batch,
+        );
+    }
+  }
+
+  #make(path: string, stat: Stat, linkTarget: string, batch: Batch): void {
+    const attributes = sendableAttributes(stat, this.#context.policy.abilities);
+    batch.directories.add(parentPath(path));
+    switch (stat.kind) {
+      case "file":
+        return this.#sendFile(path, stat, this.#context.index.get(path), batch);
+      case "symlink":
+        return this.#pushNoting(
+          { kind: "symlink", path, target: linkTarget, attributes },
+          stat,
+          linkTarget,
+          batch,
+        );
+      case "directory": {
+        delete attributes.mtimeNs;
+        // Its time is settled after its contents; until then the index holds none, so that a restart settles it.
+        this.#pushNoting({ kind: "mkdir", path, attributes }, { ...stat, mtimeNs: 0n }, "", batch);
+        batch.directories.add(path);
+        if (batch.priority === "live") this.#context.lookBelow(path, batch.ticket);
+        return;
+      }
+      default:
+        this.#context.problem(path, "read", new Error(`a ${stat.kind} is not replicated by this version`));
+    }
+  }
+
+  #sendFile(path: string, stat: Stat, held: Held | undefined, batch: Batch): void {
+    const { policy, tree, planned } = this.#context;
+    if (planned) return this.#plan(held ? "update" : "create", path, stat, "");
+    if (isLarge(stat.size, held, policy) || this.#context.isTransferring(path)) {
+      return this.#context.transfer(path, batch.priority, batch.ticket);
+    }
+    const small = readSmallFile(tree, path);
+    if (!small) return this.#context.transfer(path, batch.priority, batch.ticket);
+    this.#context.onRead(small.data.length);
+    const attributes = sendableAttributes(small.stat, policy.abilities);
+    this.#pushNoting({ kind: "file", path, attributes, data: small.data }, small.stat, "", batch);
+    this.#context.index.setSignature(path, undefined, 0);
+    if (small.restless) this.#context.restless(path);
+    else if (this.#context.isRacy(small.stat)) {
+      this.#context.racy(path, hashBytes(small.data).slice(), batch.ticket);
+    }
+  }
+
+  /** Pushes an op that makes the target hold exactly `stat`, and notes that. */
+  #pushNoting(op: Op & { path: string }, stat: Stat, linkTarget: string, batch: Batch): void {
+    if (this.#context.planned) return this.#plan(planWord(op), op.path, stat, linkTarget);
+    const sequence = this.#context.push(op, batch.priority);
+    this.#context.index.set(op.path, heldFrom(stat, linkTarget), sequence);
+    this.#context.solved(op.path);
+  }
+
+  #plan(action: string, path: string, stat: Stat, linkTarget: string): void {
+    this.#context.planned!(action, path, stat.kind === "file" && action !== "attributes" ? stat.size : 0);
+    this.#context.index.set(path, heldFrom(stat, linkTarget), 0);
+  }
+
+  /** Makes the directories above a path that the target does not have yet. @returns Whether the path can exist. */
+  async makeParents(path: string, batch: Batch): Promise<boolean> {
+    const parent = parentPath(path);
+    if (this.#context.index.isDirectory(parent)) return true;
+    const stat = statOrUndefined(this.#context.tree, parent);
+    // Gone or replaced meanwhile: whoever did that made it dirty too.
+    if (stat?.kind !== "directory" || isOutside(parent, this.#context)) return false;
+    if (!await this.makeParents(parent, batch)) return false;
+    await this.#context.room(parent.length, batch.priority);
+    if (!this.#context.index.has(parent)) await this.#compare(parent, stat, batch);
+    this.#context.lookBelow(parent, batch.ticket);
+    return this.#context.index.isDirectory(parent);
+  }
+
+  /** Makes the attributes of a directory equal, once nothing in it changes any more. */
+  async settleDirectory(path: string, batch: Batch): Promise<void> {
+    const { index, tree, policy } = this.#context;
+    const fresh = await this.#context.room(path.length, batch.priority);
+    const held = index.get(path);
+    const stat = fresh && batch.present.get(path) || statOrUndefined(tree, path);
+    if (held?.kind !== "directory" || stat?.kind !== "directory" || !this.#context.settles(path)) return;
+    const step = planEntry(stat, held, policy);
+    if (step.do === "adopt") index.set(path, heldFrom(stat, ""), 0);
+    if (step.do !== "attributes") return;
+    this.#pushNoting({ kind: "attributes", path, attributes: step.change }, stat, "", batch);
+  }
+}
+
+function planWord(op: Op): string {
+  return op.kind === "mkdir" || op.kind === "symlink" ? "create" : op.kind;
+}

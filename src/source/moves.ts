@@ -1,0 +1,117 @@
+/**
+ * Sees renames by identity: an entry that the index knows under another name, which is gone, is renamed on the target
+ * and costs no data.
+ * @module
+ */
+import { isWithin, parentPath } from "../base/path.ts";
+import type { Held } from "../ops/held.ts";
+import { sameFile, type Stat } from "../sys/file_system.ts";
+import { type Batch, identity, statOrUndefined } from "./batch.ts";
+import type { Deletions } from "./deletions.ts";
+import type { DetectContext } from "./detect_context.ts";
+import type { Entries } from "./entries.ts";
+
+/** Renames entries of one target. */
+export class Moves {
+  readonly #context: DetectContext;
+  readonly #deletions: Deletions;
+  readonly #entries: Entries;
+
+  constructor(context: DetectContext, { deletions, entries }: { deletions: Deletions; entries: Entries }) {
+    this.#context = context;
+    this.#deletions = deletions;
+    this.#entries = entries;
+  }
+
+  /** Whether the index knows this entry by another name. */
+  mayHaveMoved(path: string, batch: Batch): boolean {
+    const { dev, ino } = batch.present.get(path)!;
+    const from = this.#context.index.findByIdentity(dev, ino);
+    return from !== undefined && from !== path && from !== "" && path !== "";
+  }
+
+  /** If an entry came here from another name that is gone, the target renames it too. */
+  async look(path: string, batch: Batch): Promise<void> {
+    const { index, tree } = this.#context;
+    const stat = batch.present.get(path)!;
+    const from = index.findByIdentity(stat.dev, stat.ino);
+    // An earlier move of the batch may have brought it here.
+    if (from === undefined || from === path) return;
+    const held = index.get(path);
+    if (held && sameFile(held, stat)) return;
+    if (!looksMoved(stat, index.get(from)!) || isWithin(from, path) || isWithin(path, from)) return;
+    const standing = statOrUndefined(tree, from);
+    if (standing && sameFile(standing, stat)) return;
+    if (this.#context.planned) return this.#planMove(from, path);
+    if (!await this.#entries.makeParents(path, batch)) return;
+    if (held && !await this.#clearWay(path, from, held, stat, batch)) return;
+    await this.#move(from, path, stat, batch);
+  }
+
+  /** Makes room at the new name. @returns Whether the move can go on as a plain rename. */
+  async #clearWay(path: string, from: string, held: Held, stat: Stat, batch: Batch): Promise<boolean> {
+    const elsewhere = batch.byIdentity.get(identity(held));
+    if (elsewhere !== undefined && elsewhere !== path && this.#context.policy.exchange) {
+      // What stands at the new name lives on under another one: swap, so that neither costs data.
+      await this.#context.room(path.length, batch.priority);
+      const standing = this.#context.index.get(path);
+      if (!this.#context.index.has(from) || !standing || !sameFile(standing, held)) return false;
+      const sequence = this.#context.push(
+        { kind: "rename", path: from, to: path, exchange: true },
+        batch.priority,
+      );
+      this.#context.index.exchange(from, path, sequence);
+      this.#noteMoved(path, stat, sequence);
+      if (elsewhere === from) this.#noteMoved(from, batch.present.get(from)!, sequence);
+      batch.directories.add(parentPath(from)).add(parentPath(path));
+      // What changed below either under its old name is looked for under the new one.
+      if (stat.kind === "directory") this.#context.lookBelow(path, batch.ticket);
+      if (held.kind === "directory") this.#context.lookBelow(from, batch.ticket);
+      return false;
+    }
+    const plain = held.kind !== "directory" && stat.kind !== "directory";
+    if (!plain) await this.#deletions.remove(path, batch);
+    return true;
+  }
+
+  async #move(from: string, path: string, stat: Stat, batch: Batch): Promise<void> {
+    const { index } = this.#context;
+    await this.#context.room(from.length + path.length, batch.priority);
+    if (!index.has(from) || !index.isDirectory(parentPath(path))) return;
+    const sequence = this.#context.push(
+      { kind: "rename", path: from, to: path, exchange: false },
+      batch.priority,
+    );
+    index.move(from, path, sequence);
+    this.#noteMoved(path, stat, sequence);
+    batch.directories.add(parentPath(from)).add(parentPath(path));
+    // What changed below under the old name is looked for under the new one.
+    if (stat.kind === "directory") this.#context.lookBelow(path, batch.ticket);
+  }
+
+  /** A rename moves the change time: that alone is no reason to send the contents again. */
+  #noteMoved(path: string, stat: Stat, sequence: number): void {
+    const held = this.#context.index.get(path)!;
+    if (held.size === stat.size && held.mtimeNs === stat.mtimeNs) {
+      this.#context.index.set(path, { ...held, ctimeNs: stat.ctimeNs }, sequence);
+    }
+  }
+
+  #planMove(from: string, path: string): void {
+    const { index } = this.#context;
+    if (!index.isDirectory(parentPath(path))) return;
+    this.#context.planned!("rename", `${from} -> ${path}`, 0);
+    index.move(from, path, 0);
+  }
+}
+
+/**
+ * Whether an entry can be what the index holds under another name. A number of a deleted file is soon given to a new
+ * one, and a file that was being written when it was last looked at must not appear half under its final name
+ * (DESIGN §3.6): so a file must look the same.
+ */
+function looksMoved(stat: Stat, held: Held): boolean {
+  if (stat.kind !== held.kind) return false;
+  if (stat.kind === "directory") return true;
+  return stat.size === held.size && stat.mtimeNs === held.mtimeNs;
+}
