@@ -10,6 +10,7 @@
  */
 import { equalBytes } from "../base/bytes.ts";
 import { yieldToEvents, yieldToSockets } from "../base/clock.ts";
+import { errorCode } from "../base/errors.ts";
 import { limits } from "../base/limits.ts";
 import type { Op, TransferBase } from "../ops/op.ts";
 import { type OpenFile, sameFile, type Stat, type Tree } from "../sys/file_system.ts";
@@ -17,7 +18,7 @@ import { pageAligned } from "../sys/libc.ts";
 import { differingRanges, type Range, rangesSize } from "./differences.ts";
 import type { Held, Signature } from "../ops/held.ts";
 import { type PlanPolicy, sendableAttributes } from "./plan.ts";
-import { hashBlocks, hashBlocksOf } from "./signature.ts";
+import { hashBlocks, hashBlocksOf, hashBytes } from "./signature.ts";
 
 /** Bytes for which fine hashes are asked at a time: about a millisecond of hashing. */
 const REFINE_SIZE = 4 * 1024 * 1024;
@@ -466,4 +467,15 @@ export class Pace {
 function lazily<T>(make: () => T): () => T {
   let value: T | undefined;
   return () => value ??= make();
+}
+
+/** Hash of a small file's contents; `undefined` if it is none any more. */
+export function hashSmallFile(tree: Tree, path: string): Uint8Array | undefined {
+  try {
+    const small = readSmallFile(tree, path);
+    return small && hashBytes(small.data);
+  } catch (error) {
+    if (errorCode(error)) return undefined;
+    throw error;
+  }
 }

@@ -7,7 +7,7 @@ import { quote } from "../base/path.ts";
 import { comparePlaces, type Place } from "../sys/place.ts";
 import type { Welcome } from "../wire/message.ts";
 
-/** The way on; see replicator.ts. */
+/** The way on; see stream.ts. */
 export type Course = "resume" | "continue" | "start over";
 
 /** What a source knows when the target has answered. */

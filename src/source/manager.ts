@@ -14,7 +14,8 @@ import type { Hint, Interceptor, InterceptorOptions } from "../intercept/interce
 import type { FileSystem } from "../sys/file_system.ts";
 import { Index } from "./index.ts";
 import type { IndexKeeper } from "./index_keeper.ts";
-import { Replicator, type ReplicatorOptions } from "./replicator.ts";
+import { Replicator } from "./replicator.ts";
+import type { ReplicatorOptions } from "./replicator_options.ts";
 import { RootGuard } from "./root_guard.ts";
 
 /** One target of a set. */

@@ -9,7 +9,8 @@ import type { Log } from "../base/log.ts";
 import { AGENT } from "../base/version.ts";
 import type { Tree } from "../sys/file_system.ts";
 import { Index } from "./index.ts";
-import { Replicator, type ReplicatorOptions } from "./replicator.ts";
+import { Replicator } from "./replicator.ts";
+import type { ReplicatorOptions } from "./replicator_options.ts";
 
 /** What a pass needs. */
 export interface OnePassOptions {

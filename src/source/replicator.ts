@@ -8,79 +8,33 @@
  *          transfers ─────────────────┘      │          │
  *                                          index ◀── acks
  * ```
- *
- * How a session begins is one of three *courses*:
- *
- * - *resume*: the target follows our stream: what it has not made durable is sent again;
- * - *continue*: a new process, whose saved index belongs to the target's stream: the paths that the target touched
- *   since then are compared, and a scan finds what changed here meanwhile;
- * - *start over*: a new stream: the index is filled from the target's listing, and a scan of everything makes it equal.
- *   This is the mirror.
  * @module
  */
-import { errorCode, ProtocolError, reasonOf, TransientError } from "../base/errors.ts";
-import type { Clock } from "../base/clock.ts";
+import { ProtocolError, reasonOf, TransientError } from "../base/errors.ts";
 import { limits } from "../base/limits.ts";
-import type { Log } from "../base/log.ts";
-import { isWithin, parentPath } from "../base/path.ts";
+import { isWithin } from "../base/path.ts";
 import type { LaneState, LaneStatus } from "../base/status.ts";
 import type { Hint } from "../intercept/interceptor.ts";
-import { hashBytes } from "../mirror/signature.ts";
-import { readSmallFile, type TransferPolicy } from "../mirror/transfer.ts";
-import { ALL_TRANSFERS, type Op } from "../ops/op.ts";
+import { hashSmallFile } from "../mirror/transfer.ts";
+import type { Op } from "../ops/op.ts";
 import { hasCoarseFileTimes } from "../sys/clock_ticks.ts";
-import type { FileSystemAbilities, Stat, Tree } from "../sys/file_system.ts";
-import { placeOf } from "../sys/place.ts";
+import type { Stat } from "../sys/file_system.ts";
 import type { ListedEntry, Message, OpFailure, TouchedPath, Welcome } from "../wire/message.ts";
 import type { Session } from "../wire/session.ts";
 import { Agenda } from "./agenda.ts";
 import { Bell } from "./bell.ts";
 import { Connection } from "./connection.ts";
-import { checkApart, chooseCourse, type OwnStand } from "./course.ts";
 import { Detector } from "./detect.ts";
 import type { DetectContext } from "./detect_context.ts";
-import { believe, Doubts, withParents } from "./doubts.ts";
-import type { Index } from "./index.ts";
-import type { IndexKeeper } from "./index_keeper.ts";
+import { Doubts } from "./doubts.ts";
 import { Lane, type Priority } from "./lane.ts";
 import { LargeFiles } from "./large_files.ts";
-import { ListingTaker } from "./listing_taker.ts";
 import { Problems } from "./problems.ts";
+import type { ReplicatorOptions } from "./replicator_options.ts";
 import { Requests } from "./requests.ts";
 import { SecondLooks } from "./second_looks.ts";
+import { Stream } from "./stream.ts";
 import { type Ticket, Tickets } from "./tickets.ts";
-
-/** What a replicator needs. */
-export interface ReplicatorOptions {
-  /** The target as the user named it. */
-  target: string;
-  tree: Tree;
-  index: Index;
-  /** Saves the index; without one nothing is remembered beyond this process. */
-  keeper?: IndexKeeper;
-  connect: (signal: AbortSignal) => Promise<Session>;
-  clock: Clock;
-  log: Log;
-  signal: AbortSignal;
-  agent: string;
-  windowBytes?: number;
-  policy: Omit<TransferPolicy, "abilities"> & { deleteAbsent: boolean };
-  /** Why deletions wait (`policy.deleteAbsent` is false then); `""` if they do not. */
-  pausedDeletions?: string;
-  isExcluded?: (path: string) => boolean;
-  /** Whether the root still stands where it stood. */
-  rootStands: () => boolean;
-  /** Whether two changes shortly after one another can leave the same times. @default as the kernel is */
-  coarseFileTimes?: boolean;
-  /** Paths to look at, with everything below. What lies elsewhere must be excluded. @default {[""]} everything */
-  roots?: string[];
-  /** Gives up after a failure to connect; see `Connection`. */
-  givesUp?: (error: unknown, attempts: number) => boolean;
-  planned?: DetectContext["planned"];
-  kept?: DetectContext["kept"];
-  /** Something that `status` shows may have changed. */
-  onChange?: () => void;
-}
 
 /** Replicates to one target. */
 export class Replicator {
@@ -98,20 +52,10 @@ export class Replicator {
   readonly #secondLooks: SecondLooks;
   readonly #doubts: Doubts;
   readonly #bell: Bell;
+  readonly #stream: Stream;
 
-  #abilities: FileSystemAbilities = unknownAbilities;
-  #streamId = "";
-  #replicaId = "";
-  /** Counts starts of a stream: work that began under an older one must not push. */
-  #course = 0;
-  /** Whether the index describes the target, so that detection may use it. */
-  #ready = false;
-  /** Whether the index was loaded as an earlier process saved it, and no stream began or went on since then. */
-  #isLoaded = false;
   /** While answers about doubts are on their way nothing may be pushed that would make them untrue. */
   #isGateClosed = false;
-  #comparesAll = false;
-  #mirrored = false;
   #blockedReason = "";
   /** Set while the source looks emptied, see `Detector.lookInside`. */
   #emptied = "";
@@ -153,7 +97,7 @@ export class Replicator {
         await this.#connected();
         return await this.#requests.sign(path, range);
       },
-      course: () => this.#course,
+      course: () => this.#stream.count,
       markDirty: (path, ticket) => this.#agenda.markDirty(path, ticket),
       broken: (error) => this.#broken.reject(error),
     });
@@ -164,17 +108,30 @@ export class Replicator {
       sendLarge: (path, priority, ticket) => this.#largeFiles.send(path, priority, ticket),
       onChange: () => this.#bell.ring(),
     });
+    this.#stream = new Stream({
+      index,
+      keeper: options.keeper,
+      lane: this.lane,
+      agenda: this.#agenda,
+      detector: this.#detector,
+      doubts: this.#doubts,
+      requests: this.#requests,
+      secondLooks: this.#secondLooks,
+      problems: this.problems,
+      tickets,
+      log: options.log,
+      rootPath: tree.rootPath,
+      roots: this.#roots,
+      isDry: options.planned !== undefined,
+      broken: (error) => this.#broken.reject(error),
+      onChange: () => this.#bell.ring(),
+    });
     this.#connection = new Connection({
       connect,
       clock,
       signal,
       givesUp,
-      hello: () => ({
-        streamId: this.#streamId,
-        replicaId: this.#replicaId,
-        indexedSequence: options.keeper?.savedSequence ?? 0,
-        agent: options.agent,
-      }),
+      hello: () => ({ ...this.#stream.hello, agent: options.agent }),
       onWelcome: (session, welcome, touched) => this.#beginSession(session, welcome, touched),
       onMessage: (message) => this.#takeMessage(message),
       onLost: (error) => this.#loseSession(error),
@@ -189,10 +146,8 @@ export class Replicator {
 
   /** Runs until the signal aborts; then saves the index. @throws {Error} If it gave up connecting. */
   async run(): Promise<void> {
-    const { keeper, index, signal } = this.#options;
-    const saved = keeper?.load(index);
-    if (saved) [this.#streamId, this.#replicaId] = [saved.streamId, saved.replicaId];
-    this.#isLoaded = saved !== undefined;
+    const { signal } = this.#options;
+    this.#stream.load();
     const stop = () => this.#stop();
     signal.addEventListener("abort", stop, { once: true });
     const loops = [
@@ -256,17 +211,18 @@ export class Replicator {
   async #settle(signal?: AbortSignal): Promise<boolean> {
     const ticket = this.#tickets.take();
     this.#secondLooks.hurry();
-    const isSettled = () => this.#ready && this.#doubts.areResolved && this.#agenda.oldestTicket > ticket;
+    const isSettled = () =>
+      this.#stream.isReady && this.#doubts.areResolved && this.#agenda.oldestTicket > ticket;
     const isOver = () => signal?.aborted || this.#stopped;
     for (;;) {
       while (!isSettled() && !isOver()) await this.#bell.rung();
-      const [course, sequence] = [this.#course, this.lane.lastSequence];
-      while (this.lane.ackedSequence < sequence && course === this.#course && !isOver()) {
+      const [course, sequence] = [this.#stream.count, this.lane.lastSequence];
+      while (this.lane.ackedSequence < sequence && course === this.#stream.count && !isOver()) {
         await this.#bell.rung();
       }
       if (isOver() || this.deletionsWait) return false;
       // The ack may have told of failures, and a new session of doubts: what is in question is not settled.
-      if (course === this.#course && isSettled()) return true;
+      if (course === this.#stream.count && isSettled()) return true;
     }
   }
 
@@ -277,8 +233,8 @@ export class Replicator {
 
   /** Resolves when everything was looked at once and all of it is acked, or with `false` when it stopped before. */
   async mirrored(): Promise<boolean> {
-    while (!this.#mirrored && !this.#stopped) await this.#bell.rung();
-    return this.#mirrored;
+    while (!this.#stream.isMirrored && !this.#stopped) await this.#bell.rung();
+    return this.#stream.isMirrored;
   }
 
   /** Directory entries that scans have looked at. */
@@ -318,119 +274,13 @@ export class Replicator {
     return this.#connection.stats;
   }
 
-  // ——— Sessions and courses ———
+  // ——— The session ———
 
   #beginSession(session: Session, welcome: Welcome, touched: TouchedPath[]): void {
-    const { rootPath } = this.#options.tree;
-    checkApart({ path: rootPath, place: placeOf(rootPath) }, welcome.place);
-    this.#abilities = welcome.abilities;
     this.#blockedReason = "";
     this.#requests.connect();
-    switch (chooseCourse(this.#stand(), welcome)) {
-      case "resume":
-        this.#resume(session, welcome);
-        break;
-      case "continue":
-        this.#continue(session, welcome, touched);
-        break;
-      case "start over":
-        this.#startOver(session, welcome);
-    }
+    this.#stream.begin(session, welcome, touched);
     this.#bell.ring();
-  }
-
-  #stand(): OwnStand {
-    return {
-      streamId: this.#streamId,
-      replicaId: this.#replicaId,
-      isReady: this.#ready,
-      isLoaded: this.#isLoaded,
-      savedSequence: this.#options.keeper?.savedSequence ?? 0,
-      ackedSequence: this.lane.ackedSequence,
-      lastSequence: this.lane.lastSequence,
-    };
-  }
-
-  #resume(session: Session, welcome: Welcome): void {
-    if (welcome.compareAll) {
-      // The target stopped uncleanly: ops that it may have half done are done again, and then their paths compared.
-      this.#doubts.add(withParents(this.lane.unackedPaths()));
-      this.#comparesAll = true;
-    }
-    this.lane.attach(session, welcome.durableSequence);
-  }
-
-  #continue(session: Session, welcome: Welcome, touched: TouchedPath[]): void {
-    this.#course++;
-    this.#isLoaded = false;
-    this.#doubts.clear();
-    this.#doubts.add(touched);
-    this.lane.restart(welcome.durableSequence);
-    this.lane.attach(session, welcome.durableSequence);
-    this.#ready = true;
-    // Transfers that our predecessor left open: nobody will end them.
-    this.lane.push({ kind: "abandon", transfer: ALL_TRANSFERS }, "live");
-    this.#agenda.lookAtEverything();
-  }
-
-  #startOver(session: Session, welcome: Welcome): void {
-    const course = ++this.#course;
-    this.#isLoaded = false;
-    this.#ready = false;
-    this.#doubts.clear();
-    this.#secondLooks.clear();
-    this.#streamId = crypto.randomUUID();
-    this.#replicaId = welcome.replicaId;
-    this.lane.restart(0);
-    this.#options.index.clear();
-    this.#options.keeper?.begin(this.#streamId, this.#replicaId);
-    this.#agenda.startOver();
-    this.problems.clearAll();
-    this.#mirrored = false;
-    // A dry run leaves the stream that the target follows alone, and compares nothing for good.
-    const isDry = this.#options.planned !== undefined;
-    this.#comparesAll = welcome.compareAll && !isDry;
-    if (!isDry) this.lane.post({ type: "begin", streamId: this.#streamId });
-    this.lane.attach(session, 0);
-    // Whoever waits for what was dirty before waits for the scan that now covers it.
-    const hold = this.#tickets.hold(0);
-    this.#fillIndex(course).catch((error) => this.#takeListingError(error)).finally(() =>
-      hold[Symbol.dispose]()
-    );
-  }
-
-  /** Takes the target's listing as what it holds; then the scan finds every difference. */
-  async #fillIndex(course: number): Promise<void> {
-    const { index } = this.#options;
-    for (const root of this.#roots) {
-      await this.#listParents(root, course);
-      const listing = new ListingTaker(index, this.#detector);
-      const problem = await this.#requests.list(root, true, (entries) => {
-        if (course === this.#course) listing.take(entries);
-      });
-      if (course === this.#course) listing.end();
-      if (problem) this.#options.log.warn(`Cannot read all of the replica: ${problem}`);
-    }
-    if (course !== this.#course) return;
-    this.#ready = true;
-    this.#agenda.goOnToEverything();
-    this.#bell.ring();
-  }
-
-  /** Entries above a root that is not the whole tree. */
-  async #listParents(path: string, course: number): Promise<void> {
-    if (path === "") return;
-    const { index } = this.#options;
-    const parent = parentPath(path);
-    await this.#listParents(parent, course);
-    await this.#requests.list(parent, false, (entries) => {
-      if (course === this.#course) { for (const entry of entries) believe(index, entry, { trusted: true }); }
-    });
-  }
-
-  /** A listing that broke off with its session is asked for again in the next one. */
-  #takeListingError(error: unknown): void {
-    if (!(error instanceof TransientError)) this.#broken.reject(error);
   }
 
   #loseSession(error: unknown): void {
@@ -444,7 +294,7 @@ export class Replicator {
     switch (message.type) {
       case "ack":
         // Of the stream before: the target had not yet heard that another one begins. Its listing tells what failed.
-        if (!this.#ready) return;
+        if (!this.#stream.isReady) return;
         for (const failure of message.failures) this.#takeFailure(failure);
         this.#doubts.acknowledge(message.sequence);
         this.#lastAckAtMs = this.#options.clock.nowMs();
@@ -486,7 +336,7 @@ export class Replicator {
 
   /** One step of live work. @returns Whether there was any. */
   async #liveStep(): Promise<boolean> {
-    if (!this.#ready) return false;
+    if (!this.#stream.isReady) return false;
     if (!this.#doubts.areResolved && this.#connection.state === "connected") {
       await this.#resolveDoubts();
       return true;
@@ -496,10 +346,9 @@ export class Replicator {
 
   /** One step of the mirror. @returns Whether there was any. */
   async #mirrorStep(): Promise<boolean> {
-    if (!this.#ready || !this.#doubts.areResolved) return false;
-    if (!this.#mirrored && this.#agenda.isMirrorDone && this.lane.unackedOps === 0) {
-      this.#mirrored = true;
-      this.#tellCompared();
+    if (!this.#stream.isReady || !this.#doubts.areResolved) return false;
+    if (!this.#stream.isMirrored && this.#agenda.isMirrorDone && this.lane.unackedOps === 0) {
+      this.#stream.noteMirrored();
       this.#bell.ring();
     }
     return await this.#agenda.mirrorStep();
@@ -508,12 +357,12 @@ export class Replicator {
   /** Asks the target about paths in doubt. */
   async #resolveDoubts(): Promise<void> {
     // Answers must not describe a state that ops on their way will change.
-    const course = this.#course;
+    const course = this.#stream.count;
     using _hold = this.#tickets.hold(0);
     using _gate = this.#closeGate();
     await this.#acked(this.lane.lastSequence);
-    await this.#doubts.resolve(() => course === this.#course);
-    this.#tellCompared();
+    await this.#doubts.resolve(() => course === this.#stream.count);
+    this.#stream.tellCompared();
   }
 
   /** Ticket 0: whoever flushes now waits for what was corrected. */
@@ -534,18 +383,13 @@ export class Replicator {
     };
   }
 
-  /** After an unclean stop of the target: everything it may have half done has been looked at. */
-  #tellCompared(): void {
-    if (!this.#comparesAll || !this.#mirrored || !this.#doubts.areResolved) return;
-    this.#comparesAll = false;
-    this.lane.post({ type: "compared" });
-  }
-
   async #acked(sequence: number): Promise<void> {
-    const course = this.#course;
+    const course = this.#stream.count;
     while (this.lane.ackedSequence < sequence) {
       await this.#bell.rung();
-      if (this.#stopped || course !== this.#course) throw new TransientError("Cannot wait for acks: stopped");
+      if (this.#stopped || course !== this.#stream.count) {
+        throw new TransientError("Cannot wait for acks: stopped");
+      }
     }
   }
 
@@ -567,7 +411,7 @@ export class Replicator {
 
   #detectContext(): DetectContext {
     const { tree, index, policy, rootStands, planned, kept } = this.#options;
-    const abilities = () => this.#abilities;
+    const abilities = () => this.#stream.abilities;
     return {
       tree,
       index,
@@ -610,12 +454,12 @@ export class Replicator {
   async #room(bytes: number, priority: Priority): Promise<boolean> {
     const hasRoom = () => !this.#isGateClosed && this.lane.hasRoom(bytes, priority);
     if (this.#options.planned || hasRoom()) return true;
-    const course = this.#course;
+    const course = this.#stream.count;
     while (!hasRoom()) {
       if (this.#stopped) throw new TransientError("Cannot push: stopped");
       await this.#bell.rung();
     }
-    if (course !== this.#course) throw new TransientError("Cannot push: the stream was started anew");
+    if (course !== this.#stream.count) throw new TransientError("Cannot push: the stream was started anew");
     return false;
   }
 
@@ -652,7 +496,7 @@ export class Replicator {
 
   #save(): void {
     const { keeper, index } = this.#options;
-    if (!keeper || !this.#ready) return;
+    if (!keeper || !this.#stream.isReady) return;
     const sequence = keeper.save(index, this.lane.ackedSequence);
     if (sequence !== undefined && this.#connection.state === "connected") {
       this.lane.post({ type: "indexed", sequence });
@@ -662,7 +506,7 @@ export class Replicator {
   #lagMs(): number {
     const since = Math.min(
       this.#agenda.oldestSinceMs ?? Infinity,
-      this.#mirrored ? this.lane.oldestUnackedMs ?? Infinity : Infinity,
+      this.#stream.isMirrored ? this.lane.oldestUnackedMs ?? Infinity : Infinity,
     );
     return since === Infinity ? 0 : Math.max(0, this.#options.clock.nowMs() - since);
   }
@@ -674,7 +518,7 @@ export class Replicator {
     if (this.#blockedReason) return { state: "blocked", reason: this.#blockedReason };
     if (!this.#options.rootStands()) return { state: "blocked", reason: "the root is gone" };
     if (this.deletionsWait) return { state: "blocked", reason: this.deletionsWait };
-    if (!this.#mirrored) return { state: "mirroring", reason: "" };
+    if (!this.#stream.isMirrored) return { state: "mirroring", reason: "" };
     if (this.#lagMs() > limits.lagMs) {
       return { state: "catching-up", reason: `${this.#agenda.dirtyCount} paths are waiting` };
     }
@@ -688,25 +532,3 @@ export class Replicator {
 }
 
 const COARSE_FILE_TIMES = hasCoarseFileTimes(Deno.build.os, Deno.osRelease());
-
-/** Before the target has said what it can. */
-const unknownAbilities: FileSystemAbilities = {
-  rawNames: true,
-  nanoseconds: true,
-  ownership: true,
-  modes: true,
-  exchange: false,
-  confined: false,
-  syncAll: false,
-};
-
-/** Hash of a small file's contents; `undefined` if it is none any more. */
-function hashSmallFile(tree: Tree, path: string): Uint8Array | undefined {
-  try {
-    const small = readSmallFile(tree, path);
-    return small && hashBytes(small.data);
-  } catch (error) {
-    if (errorCode(error)) return undefined;
-    throw error;
-  }
-}

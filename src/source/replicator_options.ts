@@ -1,0 +1,44 @@
+/**
+ * What a replicator is given.
+ * @module
+ */
+import type { Clock } from "../base/clock.ts";
+import type { Log } from "../base/log.ts";
+import type { TransferPolicy } from "../mirror/transfer.ts";
+import type { Tree } from "../sys/file_system.ts";
+import type { Session } from "../wire/session.ts";
+import type { DetectContext } from "./detect_context.ts";
+import type { Index } from "./index.ts";
+import type { IndexKeeper } from "./index_keeper.ts";
+
+/** What a replicator needs. */
+export interface ReplicatorOptions {
+  /** The target as the user named it. */
+  target: string;
+  tree: Tree;
+  index: Index;
+  /** Saves the index; without one nothing is remembered beyond this process. */
+  keeper?: IndexKeeper;
+  connect: (signal: AbortSignal) => Promise<Session>;
+  clock: Clock;
+  log: Log;
+  signal: AbortSignal;
+  agent: string;
+  windowBytes?: number;
+  policy: Omit<TransferPolicy, "abilities"> & { deleteAbsent: boolean };
+  /** Why deletions wait (`policy.deleteAbsent` is false then); `""` if they do not. */
+  pausedDeletions?: string;
+  isExcluded?: (path: string) => boolean;
+  /** Whether the root still stands where it stood. */
+  rootStands: () => boolean;
+  /** Whether two changes shortly after one another can leave the same times. @default as the kernel is */
+  coarseFileTimes?: boolean;
+  /** Paths to look at, with everything below. What lies elsewhere must be excluded. @default {[""]} everything */
+  roots?: string[];
+  /** Gives up after a failure to connect; see `Connection`. */
+  givesUp?: (error: unknown, attempts: number) => boolean;
+  planned?: DetectContext["planned"];
+  kept?: DetectContext["kept"];
+  /** Something that `status` shows may have changed. */
+  onChange?: () => void;
+}
