@@ -26,7 +26,7 @@ export interface Memory {
   liveSize: number;
 }
 
-/** Options of {@linkcode measureLatency} and {@linkcode measureMemory}. */
+/** Options of what is measured of a live source. */
 export interface LiveOptions {
   /** Empty directory on the file system to measure. */
   directory: string;
@@ -75,7 +75,7 @@ export async function measureMemory(options: LiveOptions): Promise<Memory> {
 }
 
 /** A source that is live, with its target server. */
-async function startLive({ directory, watchArgs }: LiveOptions, makeSource: (source: string) => void) {
+export async function startLive({ directory, watchArgs }: LiveOptions, makeSource: (source: string) => void) {
   await using stack = new AsyncDisposableStack();
   const [source, root, state] = ["source", "root", "state"].map((name) => `${directory}/${name}`);
   for (const path of [source, root, state]) {
@@ -96,6 +96,7 @@ async function startLive({ directory, watchArgs }: LiveOptions, makeSource: (sou
     source,
     replica: `${root}/live`,
     pid: watcher.pid,
+    targetPid: server.process.pid,
     liveAfterSeconds,
     [Symbol.asyncDispose]: () => resources.disposeAsync(),
   };

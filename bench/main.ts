@@ -6,11 +6,12 @@ import { parseArgs } from "@std/cli/parse-args";
 import { runProcess } from "../tests/testing/process.ts";
 import { tempDirectory } from "../tests/testing/temp.ts";
 import { run } from "../tests/testing/understudy.ts";
+import { measureIdle } from "./idle.ts";
 import { measureLatency, measureMemory } from "./live.ts";
 import { type BenchResult, describeMachine, markdown } from "./report.ts";
 import { type BenchOptions, compare, type ComparedRow, comparedRows } from "./rows.ts";
 
-const rowNames = [...comparedRows, "latency", "memory"];
+const rowNames = [...comparedRows, "latency", "memory", "idle"];
 
 const help = `Measures the built executable against rsync -a to an rsync daemon on loopback.
 
@@ -74,7 +75,7 @@ async function main(args: string[]): Promise<number> {
     comparisons: [],
   };
   for (const name of only) {
-    if (name === "latency" || name === "memory") continue;
+    if (name === "latency" || name === "memory" || name === "idle") continue;
     result.comparisons.push(await compare(name as ComparedRow, options));
   }
   if (only.includes("latency") && options.contenders.includes("understudy")) {
@@ -84,6 +85,10 @@ async function main(args: string[]): Promise<number> {
   if (only.includes("memory") && options.contenders.includes("understudy")) {
     report("memory");
     result.memory = await measureMemory(live);
+  }
+  if (only.includes("idle") && options.contenders.includes("understudy")) {
+    report("idle");
+    result.idle = await measureIdle(live);
   }
   console.log(flags.json ? JSON.stringify(result, undefined, 2) : markdown(result));
   if (flags.update) await updateReadme(markdown(result));

@@ -59,6 +59,11 @@ export function memorySize(pid: number): number {
   return 1024 * Number(Deno.readTextFileSync(`/proc/${pid}/status`).match(/^VmRSS:\s+(\d+) kB/m)![1]);
 }
 
+/** Processor time that a living process and its children have used, in seconds. */
+export function processorSeconds(pid: number): number {
+  return treeTicks(pid) / TICKS_PER_SECOND;
+}
+
 /** Of a process with its threads, of its children that have ended, and of those that live. */
 function treeTicks(pid: number): number {
   let ticks = statFields(pid).slice(11, 15).reduce((sum, field) => sum + field, 0);

@@ -3,6 +3,7 @@
  * @module
  */
 import { runProcess } from "../tests/testing/process.ts";
+import type { IdleCost } from "./idle.ts";
 import type { Latency, Memory } from "./live.ts";
 import type { Summary } from "./measure.ts";
 import type { Comparison } from "./rows.ts";
@@ -27,6 +28,7 @@ export interface BenchResult {
   comparisons: Comparison[];
   latency?: Latency;
   memory?: Memory;
+  idle?: IdleCost;
 }
 
 /** Describes this machine and the file system of `directory`. */
@@ -39,15 +41,25 @@ export async function describeMachine(directory: string): Promise<Machine> {
     cores: navigator.hardwareConcurrency,
     kernel: `${Deno.build.os} ${Deno.osRelease()}`,
     fileSystem: await output("stat", ["-f", "-c", "%T", directory]),
-    rsync: (await output("rsync", ["--version"])).replace(/\s+protocol.*/, "").replace(/\s+/g, " "),
+    rsync: await rsyncVersion(output),
     runtime: `Deno ${Deno.version.deno}`,
     date: new Date().toISOString().slice(0, 10),
   };
 }
 
+/** Not every row needs it. */
+async function rsyncVersion(output: (command: string, args: string[]) => Promise<string>): Promise<string> {
+  try {
+    return (await output("rsync", ["--version"])).replace(/\s+protocol.*/, "").replace(/\s+/g, " ");
+  } catch (error) {
+    if (!(error instanceof Deno.errors.NotFound)) throw error;
+    return "no rsync";
+  }
+}
+
 /** The whole result as Markdown. */
 export function markdown(result: BenchResult): string {
-  const { machine, rounds, scale, comparisons, latency, memory } = result;
+  const { machine, rounds, scale, comparisons, latency, memory, idle } = result;
   const lines = [
     `${machine.date}: ${machine.cpu}, ${machine.cores} cores, ${machine.kernel}, ${machine.fileSystem}, ` +
     `${machine.rsync}, ${machine.runtime}.`,
@@ -55,7 +67,7 @@ export function markdown(result: BenchResult): string {
   ];
   if (scale !== 1) lines.push(`**A trial: every size and count below was divided by ${scale}.**`, "");
   if (comparisons.length > 0) lines.push(...comparisonTable(comparisons, rounds), "");
-  if (latency || memory) lines.push(...liveTable(latency, memory), "");
+  if (latency || memory || idle) lines.push(...liveTable({ latency, memory, idle }), "");
   return lines.join("\n");
 }
 
@@ -87,7 +99,7 @@ function comparisonTable(comparisons: Comparison[], rounds: number): string[] {
   return lines;
 }
 
-function liveTable(latency?: Latency, memory?: Memory): string[] {
+function liveTable({ latency, memory, idle }: Pick<BenchResult, "latency" | "memory" | "idle">): string[] {
   const lines = ["| understudy watch-source, TCP, encrypted | measured | goal |", "|---|---|---|"];
   if (latency) {
     const { sampleCount, p50Ms, p90Ms, p99Ms, maxMs } = latency;
@@ -105,6 +117,14 @@ function liveTable(latency?: Latency, memory?: Memory): string[] {
       `| ${what}: most ever (VmHWM) | ${(memory.peakSize / 1e6).toFixed(0)} MB | 150 MB |`,
       `| when live (VmRSS) | ${(memory.liveSize / 1e6).toFixed(0)} MB | |`,
       `| from the start to live | ${memory.liveAfterSeconds.toFixed(2)} s | |`,
+    );
+  }
+  if (idle) {
+    const what = `${idle.fileCount.toLocaleString("en")} files in which nothing happens`;
+    const share = (of: number) => `${(100 * of).toFixed(2)} %`;
+    lines.push(
+      `| processor, ${what}, over ${idle.seconds.toFixed(0)} s: source | ${share(idle.source)} | 1 % |`,
+      `| target server | ${share(idle.target)} | |`,
     );
   }
   return lines;

@@ -155,6 +155,8 @@ export const limits = {
 
   // ——— Target ———
 
+  /** Paths of one `digest` question; with more of them it closes the session. */
+  digestPathsMax: 512,
   /** Ops and bytes made durable together. */
   groupOps: 2_048,
   groupBytes: 4 * MiB,
@@ -183,8 +185,9 @@ export const limits = {
 
   /** Growth of a daemon after which garbage is collected. */
   memorySlackBytes: 8 * MiB,
-  /** Pause between two looks at the memory. */
+  /** Pause between two looks at the memory while it grows, and the longest while it does not. */
   memoryCheckMs: 100,
+  memoryCheckIdleMs: 1_600,
 
   // ——— Control ———
 

@@ -13,6 +13,9 @@ export class MemoryKeeper {
   readonly #collect: () => void;
   readonly #residentBytes: () => number;
   #leastBytes: number;
+  #seenBytes = 0;
+  #pauseMs: number = limits.memoryCheckMs;
+  #timer: ReturnType<typeof setTimeout> | undefined;
 
   /** Options are for tests. */
   constructor(options: { collect?: () => void; residentBytes?: () => number } = {}) {
@@ -28,7 +31,37 @@ export class MemoryKeeper {
     // What is left is needed: it is the new least, or every check would collect in vain.
     this.#leastBytes = this.#residentBytes();
   }
+
+  /** Checks from now on: often while the process grows, and ever more rarely while it does not. */
+  start(): void {
+    this.#timer = setTimeout(() => {
+      this.step();
+      this.start();
+    }, this.#pauseMs);
+  }
+
+  /** Checks no more. */
+  stop(): void {
+    clearTimeout(this.#timer);
+  }
+
+  /**
+   * Checks, and tells how many milliseconds the next check may wait. Waking up costs more than looking: ten times a
+   * second it was most of what an idle daemon did.
+   */
+  step(): number {
+    this.check();
+    const residentBytes = this.#residentBytes();
+    const hasGrown = residentBytes > this.#seenBytes + GROWTH_BYTES;
+    this.#seenBytes = residentBytes;
+    return this.#pauseMs = hasGrown
+      ? limits.memoryCheckMs
+      : Math.min(this.#pauseMs * 2, limits.memoryCheckIdleMs);
+  }
 }
+
+/** What a process grows by between two checks, at least, when it does something. */
+const GROWTH_BYTES = limits.memorySlackBytes / 16;
 
 /** The engine gives its collector away only under a flag. */
 function engineCollector(): () => void {

@@ -6,7 +6,6 @@ import { createHash } from "node:crypto";
 import { join } from "node:path";
 import { mkdirSync } from "node:fs";
 import { CommandError, errorCode, withWayOut } from "../base/errors.ts";
-import { limits } from "../base/limits.ts";
 import { createLog, type Log } from "../base/log.ts";
 import { MemoryKeeper } from "../base/memory.ts";
 import { quote } from "../base/path.ts";
@@ -94,11 +93,11 @@ export async function run(args: string[], io: Io): Promise<ExitCode> {
   await using _http = options.http &&
     serveHttp({ address: options.http, status: () => Promise.resolve(manager.status()) });
   const memory = new MemoryKeeper();
-  const keeping = setInterval(() => memory.check(), limits.memoryCheckMs);
+  memory.start();
   try {
     await manager.run();
   } finally {
-    clearInterval(keeping);
+    memory.stop();
   }
   return stoppedExitCode(io.signal);
 }

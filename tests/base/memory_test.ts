@@ -21,6 +21,16 @@ Deno.test("MemoryKeeper collects when the process has grown, and not again for w
   assertEquals(collected, 1);
 });
 
+Deno.test("MemoryKeeper looks often while the process grows, and rarely while it does not", () => {
+  let resident = 100e6;
+  const keeper = new MemoryKeeper({ residentBytes: () => resident, collect: () => {} });
+  for (let i = 0; i < 10; i++) keeper.step();
+  assertEquals(keeper.step(), limits.memoryCheckIdleMs);
+  resident += limits.memorySlackBytes / 8;
+  assertEquals(keeper.step(), limits.memoryCheckMs);
+  assertEquals(keeper.step(), 2 * limits.memoryCheckMs);
+});
+
 Deno.test("MemoryKeeper gives memory back to the system", () => {
   const before = Deno.memoryUsage().rss;
   const keeper = new MemoryKeeper();
