@@ -301,6 +301,7 @@ export class Replicator {
         return this.lane.acknowledge(message.sequence);
       case "listing":
       case "signature":
+      case "digests":
         return this.#requests.take(message);
       case "blocked":
         this.#blockedReason = message.reason;

@@ -5,7 +5,7 @@
  */
 import { ProtocolError, TransientError } from "../base/errors.ts";
 import { limits } from "../base/limits.ts";
-import type { ListedEntry, Message } from "../wire/message.ts";
+import type { DigestedEntry, DigestRange, ListedEntry, Message } from "../wire/message.ts";
 
 /** Block hashes of the target's file. */
 export interface RemoteSignature {
@@ -15,8 +15,15 @@ export interface RemoteSignature {
   hashes: Uint8Array;
 }
 
+/** What the target said of entries that it was asked to digest. */
+export interface RemoteDigests {
+  /** Its clock; nanoseconds since 1970. */
+  nowNs: bigint;
+  entries: DigestedEntry[];
+}
+
 /** A message of the receiver that answers a question. */
-export type Answer = Extract<Message, { type: "listing" | "signature" }>;
+export type Answer = Extract<Message, { type: "listing" | "signature" | "digests" }>;
 
 interface Pending {
   onAnswer(answer: Answer): void;
@@ -72,12 +79,27 @@ export class Requests {
    * @throws {TransientError} If the session breaks.
    */
   list(path: string, recursive: boolean, onEntries: (entries: ListedEntry[]) => void): Promise<string> {
-    let problem = "";
-    return this.#ask((request) => ({ type: "list", request, path, recursive }), (answer, resolve) => {
-      if (answer.type !== "listing") throw new ProtocolError("Cannot take answer: a listing was asked for");
-      onEntries(answer.entries);
-      problem ||= answer.problem;
-      if (answer.last) resolve(problem);
+    return this.#list((request) => ({ type: "list", request, path, recursive }), onEntries);
+  }
+
+  /**
+   * Lists a directory of the target and what is in it, not below; otherwise like {@linkcode list}.
+   *
+   * @throws {TransientError} If the session breaks.
+   */
+  listDirectory(path: string, onEntries: (entries: ListedEntry[]) => void): Promise<string> {
+    return this.#list((request) => ({ type: "list-directory", request, path }), onEntries);
+  }
+
+  /**
+   * Attributes of the target's entries and digests of their bytes; those that are not there are left out.
+   *
+   * @throws {TransientError} If the session breaks.
+   */
+  digest(ranges: DigestRange[]): Promise<RemoteDigests> {
+    return this.#ask((request) => ({ type: "digest", request, ranges }), (answer, resolve) => {
+      if (answer.type !== "digests") throw new ProtocolError("Cannot take answer: digests were asked for");
+      resolve({ nowNs: answer.nowNs, entries: answer.entries });
     });
   }
 
@@ -92,6 +114,19 @@ export class Requests {
         throw new ProtocolError("Cannot take answer: a signature was asked for");
       }
       resolve({ fileSize: answer.fileSize, hashes: answer.hashes });
+    });
+  }
+
+  #list(
+    makeMessage: (request: number) => Message,
+    onEntries: (entries: ListedEntry[]) => void,
+  ): Promise<string> {
+    let problem = "";
+    return this.#ask(makeMessage, (answer, resolve) => {
+      if (answer.type !== "listing") throw new ProtocolError("Cannot take answer: a listing was asked for");
+      onEntries(answer.entries);
+      problem ||= answer.problem;
+      if (answer.last) resolve(problem);
     });
   }
 

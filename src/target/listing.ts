@@ -28,6 +28,8 @@ const BLOCK_SIZE_MAX = 1024 * 1024;
 
 /** A `list` message. */
 export type ListQuestion = Message & { type: "list" };
+/** A `list-directory` message. */
+export type ListDirectoryQuestion = Message & { type: "list-directory" };
 /** A `sign` message. */
 export type SignQuestion = Message & { type: "sign" };
 
@@ -49,6 +51,21 @@ export function* listEntries(live: Tree, question: ListQuestion): Generator<Mess
       if (chunk.isDue) yield chunk.take(false);
     }
     if (chunk.isDue) yield chunk.take(false);
+  }
+  yield chunk.take(true);
+}
+
+/** Lists a directory and what is in it, not below. An entry that is none is listed alone. */
+export function* listDirectory(live: Tree, question: ListDirectoryQuestion): Generator<Message, void> {
+  const { request, path } = question;
+  const chunk = new ListingChunk(request);
+  const top = isReserved(path) ? undefined : chunk.attempt("stat", path, () => readEntry(live, path));
+  chunk.add(top);
+  if (top?.kind === "directory") {
+    for (const entry of entriesOf(live, path, chunk)) {
+      chunk.add(entry);
+      if (chunk.isDue) yield chunk.take(false);
+    }
   }
   yield chunk.take(true);
 }
@@ -199,6 +216,7 @@ function pathsBelow(live: Tree, directory: string): string[] {
   return directory === "" ? paths.filter((path) => !isReserved(path)) : paths;
 }
 
-function isReserved(path: string): boolean {
+/** Whether a path of the live tree is our own state. */
+export function isReserved(path: string): boolean {
   return path === TARGET_STATE_NAME || path.startsWith(`${TARGET_STATE_NAME}/`);
 }

@@ -23,7 +23,8 @@ import { decodeOp } from "../ops/op.ts";
 import { placeOf } from "../sys/place.ts";
 import type { Message, OpFailure, TouchedPath } from "../wire/message.ts";
 import { applyGroup, type SequencedOp } from "./apply.ts";
-import { listEntries, signFile } from "./listing.ts";
+import { digestEntries } from "./digests.ts";
+import { listDirectory, listEntries, signFile } from "./listing.ts";
 import type { Replica } from "./replica.ts";
 import { isMachineTrouble } from "./trouble.ts";
 
@@ -101,6 +102,10 @@ export class Receiver {
         return this.#ask(listEntries(this.#replica.live, message));
       case "sign":
         return this.#ask(signFile(this.#replica.live, message));
+      case "list-directory":
+        return this.#ask(listDirectory(this.#replica.live, message));
+      case "digest":
+        return this.#ask(digestEntries(this.#replica.live, message));
       default:
         throw new ProtocolError(`Cannot take "${message.type}": it is not for a receiver`);
     }

@@ -18,9 +18,10 @@ import { ProtocolError } from "../base/errors.ts";
 import { decodeOp, decodePath, encodeOp, encodePath, type Op, skipOptionalFields } from "../ops/op.ts";
 import type { FileSystemAbilities } from "../sys/file_system.ts";
 import type { Place } from "../sys/place.ts";
+import { decodeDigests, type DigestedEntry, encodeDigests } from "./digests.ts";
 import { decodeListedEntries, encodeListedEntries, type ListedEntry } from "./listing.ts";
 
-export type { ListedEntry };
+export type { DigestedEntry, ListedEntry };
 
 /** The sender introduces itself. */
 export interface Hello {
@@ -88,6 +89,14 @@ export interface TouchedPath {
   recursive: boolean;
 }
 
+/** An entry to look at, and which bytes of it to digest if it is a file. */
+export interface DigestRange {
+  path: string;
+  start: number;
+  /** Behind the last byte. Nothing is digested if it is `start`. */
+  end: number;
+}
+
 /** Everything that is said on a session. */
 export type Message =
   // ——— sender to receiver ———
@@ -103,6 +112,10 @@ export type Message =
   | { type: "list"; request: number; path: string; recursive: boolean }
   /** Block hashes of bytes `start` to `end` of a file; `start` is a multiple of `blockSize`. */
   | { type: "sign"; request: number; path: string; blockSize: number; start: number; end: number }
+  /** A directory itself and the entries in it, answered by `listing`. */
+  | { type: "list-directory"; request: number; path: string }
+  /** Attributes of these entries, and digests of their bytes. */
+  | { type: "digest"; request: number; ranges: DigestRange[] }
   /** Progress, plan lines or the final summary of a restore, for people. */
   | { type: "report"; report: Record<string, unknown> }
   // ——— receiver to sender ———
@@ -113,6 +126,8 @@ export type Message =
   | { type: "listing"; request: number; entries: ListedEntry[]; last: boolean; problem: string }
   /** Hashes of the blocks asked for, 16 bytes each; `fileSize` is −1 if there is no such regular file. */
   | { type: "signature"; request: number; fileSize: number; hashes: Uint8Array }
+  /** Of those asked for by `digest` that are there, in order; `nowNs` is the receiver's clock. */
+  | { type: "digests"; request: number; nowNs: bigint; entries: DigestedEntry[] }
   /** Nothing more is applied until `reason` is `""` again, for example because the disk is full. */
   | { type: "blocked"; reason: string }
   | { type: "restore"; restore: RestoreRequest };
@@ -129,6 +144,8 @@ const typeCodes: Record<MessageType, number> = {
   list: 6,
   sign: 7,
   report: 8,
+  "list-directory": 9,
+  digest: 10,
   welcome: 65,
   touched: 66,
   ack: 67,
@@ -136,6 +153,7 @@ const typeCodes: Record<MessageType, number> = {
   signature: 69,
   blocked: 70,
   restore: 71,
+  digests: 72,
 };
 const typeNames = new Map(Object.entries(typeCodes).map(([name, code]) => [code, name as MessageType]));
 
@@ -247,6 +265,16 @@ function encodeFields(message: Message, writer: ByteWriter): void {
     case "sign":
       writer.u32(message.request).u32(message.blockSize).u53(message.start).u53(message.end);
       return encodePath(message.path, writer);
+    case "list-directory":
+      writer.u32(message.request);
+      return encodePath(message.path, writer);
+    case "digest":
+      writer.u32(message.request).u32(message.ranges.length);
+      for (const { path, start, end } of message.ranges) {
+        encodePath(path, writer);
+        writer.u53(start).u53(end);
+      }
+      return;
     case "touched":
       writer.flag(message.last).u32(message.entries.length);
       for (const { path, recursive } of message.entries) {
@@ -268,6 +296,9 @@ function encodeFields(message: Message, writer: ByteWriter): void {
     case "signature":
       writer.u32(message.request).i64(BigInt(message.fileSize)).bytes32(message.hashes);
       return;
+    case "digests":
+      writer.u32(message.request).i64(message.nowNs);
+      return encodeDigests(message.entries, writer);
     case "blocked":
       writer.string16(message.reason);
       return;
@@ -298,6 +329,14 @@ function decodeFields(type: MessageType, reader: ByteReader): Message {
       const [request, blockSize, start, end] = [reader.u32(), reader.u32(), reader.u53(), reader.u53()];
       return { type, request, blockSize, start, end, path: decodePath(reader) };
     }
+    case "list-directory":
+      return { type, request: reader.u32(), path: decodePath(reader) };
+    case "digest": {
+      const decodeRange = () => ({ path: decodePath(reader), start: reader.u53(), end: reader.u53() });
+      return { type, request: reader.u32(), ranges: decodeList(reader, decodeRange) };
+    }
+    case "digests":
+      return { type, request: reader.u32(), nowNs: reader.i64(), entries: decodeDigests(reader) };
     case "touched": {
       const last = reader.flag();
       const decodeTouched = () => ({ path: decodePath(reader), recursive: reader.flag() });

@@ -36,11 +36,18 @@ function reviveMessage(written: Record<string, unknown>): Message {
   for (const name of ["encoded", "hashes"]) {
     if (typeof message[name] === "string") message[name] = Uint8Array.fromHex(message[name]);
   }
-  if (message.type === "listing") {
-    for (const entry of message.entries as { mtimeNs: unknown }[]) {
-      entry.mtimeNs = BigInt(entry.mtimeNs as string);
+  if (message.type === "listing" || message.type === "digests") {
+    for (const entry of message.entries as Record<string, unknown>[]) {
+      for (const name of ["mtimeNs", "ctimeNs"]) {
+        if (entry[name] !== undefined) entry[name] = BigInt(entry[name] as string);
+      }
+      // What is not there is undefined, which JSON cannot say.
+      if (message.type === "digests") {
+        entry.digest = entry.digest === undefined ? undefined : Uint8Array.fromHex(entry.digest as string);
+      }
     }
   }
+  if (message.nowNs !== undefined) message.nowNs = BigInt(message.nowNs as string);
   return message as unknown as Message;
 }
 
@@ -73,6 +80,9 @@ Deno.test("the vectors hold every type of message", () => {
     list: true,
     sign: true,
     report: true,
+    "list-directory": true,
+    digest: true,
+    digests: true,
     welcome: true,
     touched: true,
     ack: true,
