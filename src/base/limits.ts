@@ -105,6 +105,8 @@ export const limits = {
   questionsAtOnce: 256,
   /** Times that a failed op of one path is tried again at once; then the next change or verification scan does. */
   applyAttemptsMax: 3,
+  /** Priority of `watch-source`, as in nice(1): where processors are short, the watched application goes first. */
+  nice: 5,
   /** Pause between two saves of an index. What was acked since then is compared after a crash. */
   saveEveryMs: 1_000,
   /** Age of the oldest waiting change from which a lane is *catching-up*. */

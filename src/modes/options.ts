@@ -98,6 +98,15 @@ export function size(bounds: { min: number; max: number; powerOfTwo?: boolean })
   };
 }
 
+/** Reads a whole number within bounds. */
+export function whole({ min, max }: { min: number; max: number }): ValueReader<number> {
+  return (text) => {
+    const value = /^\d+$/.test(text) ? Number(text) : NaN;
+    if (value >= min && value <= max) return value;
+    throw new Error(`it must be a whole number from ${min} to ${max}`);
+  };
+}
+
 /** Reads a duration within bounds (milliseconds). */
 export function duration(bounds: { min: number; max: number }): ValueReader<number> {
   const { min, max } = bounds;

@@ -5,7 +5,7 @@
 import { createHash } from "node:crypto";
 import { join } from "node:path";
 import { mkdirSync } from "node:fs";
-import { CommandError, errorCode, withWayOut } from "../base/errors.ts";
+import { CommandError, errorCode, reasonOf, withWayOut } from "../base/errors.ts";
 import { createLog, type Log } from "../base/log.ts";
 import { MemoryKeeper } from "../base/memory.ts";
 import { quote } from "../base/path.ts";
@@ -27,6 +27,7 @@ import {
   setDirectory,
   stateDirectory,
 } from "../store/state_directory.ts";
+import { stepBack } from "../sys/priority.ts";
 import { systemFileSystem } from "../sys/system.ts";
 import { realPathOf } from "../target/places.ts";
 import { type ExitCode, type Io, printJson, stoppedExitCode } from "./mode.ts";
@@ -57,6 +58,11 @@ export async function run(args: string[], io: Io): Promise<ExitCode> {
   await initHasher();
   await using targets = new AsyncDisposableStack();
   const log = createLog({ write: io.stderr });
+  try {
+    stepBack(options.nice);
+  } catch (error) {
+    log.warn(`Cannot run at nice ${options.nice}: ${reasonOf(error)}`);
+  }
   const reached: ReachableTarget[] = [];
   for (const target of options.targets) {
     const reach = {

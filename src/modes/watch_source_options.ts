@@ -8,7 +8,7 @@ import { UsageError } from "../base/errors.ts";
 import { limits } from "../base/limits.ts";
 import { sizeOption } from "../base/units.ts";
 import type { Io } from "./mode.ts";
-import { address, many, nonEmpty, one, parseArguments, size, word } from "./options.ts";
+import { address, many, nonEmpty, one, parseArguments, size, whole, word } from "./options.ts";
 import { formatTargetName, parseTargetName, type TargetName } from "./target_name.ts";
 import {
   targetHelp,
@@ -40,6 +40,7 @@ Options:
   sizeOption(WINDOW_BYTES_MAX)
 } (default ${sizeOption(limits.windowBytes)})
   --on-unreachable POLICY  degrade: changes wait while a target is away (default)
+  --nice N                 share of the processors that is left to others, 0 to 19 as in nice(1) (default ${limits.nice})
   --http HOST:PORT         also answers GET /status there, to anybody who can reach it; HOST left out is 127.0.0.1
 ${transferHelp}\
   --json                   prints states as JSON, one object a line
@@ -59,6 +60,8 @@ export interface WatchSourceOptions extends TransferOptions {
   /** Bytes in flight without an ack. */
   windowBytes: number;
   onUnreachable: "degrade";
+  /** Priority of the process, as in nice(1). */
+  nice: number;
   /** Where the status is served; `undefined` is nowhere. */
   http: Address | undefined;
 }
@@ -78,6 +81,7 @@ export function parseWatchSourceOptions(args: string[], io: Pick<Io, "env">): Wa
       intercept: one(word(interceptors, ["fanotify", "fuse"])),
       "window-bytes": one(size({ min: WINDOW_BYTES_MIN, max: WINDOW_BYTES_MAX })),
       "on-unreachable": one(word(["degrade"], ["block", "fail"])),
+      nice: one(whole({ min: 0, max: 19 })),
       http: one(address({ hostname: "127.0.0.1", anyPort: true })),
     },
     positionals: ["DIR"],
@@ -91,6 +95,7 @@ export function parseWatchSourceOptions(args: string[], io: Pick<Io, "env">): Wa
     intercept: options.intercept ?? "auto",
     windowBytes: options["window-bytes"] ?? limits.windowBytes,
     onUnreachable: options["on-unreachable"] ?? "degrade",
+    nice: options.nice ?? limits.nice,
     http: options.http,
   };
 }

@@ -21,7 +21,7 @@ import { limits } from "../base/limits.ts";
 import { ROOT_ID } from "../store/index_row.ts";
 
 const CAPACITY_MIN = 1024;
-/** Up to here columns double, beyond they grow by half. */
+/** Up to here columns double, beyond they grow by a quarter: what is held in reserve counts then. */
 const DOUBLED_MAX = 256 * 1024;
 const ARENA_MIN = 16 * 1024;
 
@@ -122,7 +122,7 @@ export class NodeTable {
   reserve(id: number): void {
     assert(id <= limits.indexEntriesMax, "an index holds at most indexEntriesMax entries");
     if (id >= this.parent.length) {
-      const growth = this.parent.length < DOUBLED_MAX ? 2 : 1.5;
+      const growth = this.parent.length < DOUBLED_MAX ? 2 : 1.25;
       this.#resize(Math.max(id + 1, Math.ceil(this.parent.length * growth)));
     }
     if (id >= this.#idsUsed) this.#idsUsed = id + 1;

@@ -62,6 +62,7 @@ Deno.test("parseWatchSourceOptions() fills in defaults and reads everything", ()
     intercept: "auto",
     windowBytes: limits.windowBytes,
     onUnreachable: "degrade",
+    nice: 5,
     http: undefined,
   });
   const everything = [
@@ -74,6 +75,8 @@ Deno.test("parseWatchSourceOptions() fills in defaults and reads everything", ()
       "degrade",
       "--state",
       "/s",
+      "--nice",
+      "19",
       "--http",
       ":0",
       "--json",
@@ -97,6 +100,7 @@ Deno.test("parseWatchSourceOptions() fills in defaults and reads everything", ()
     intercept: "inotify",
     windowBytes: 64 * 1024 * 1024,
     onUnreachable: "degrade",
+    nice: 19,
     http: { hostname: "127.0.0.1", port: 0 },
   });
 });
@@ -136,6 +140,8 @@ Deno.test("parseWatchSourceOptions() refuses missing and doubled targets and siz
   assertThrows(() => watchSource("d", "--to", "h/n", "--to", "h:7420/n"), UsageError, "it is given twice");
   assertThrows(() => watchSource("d", "--to", "replica"), UsageError, `Cannot use target "replica"`);
   assertThrows(() => watchSource("d", "--to", "/r", "--window-bytes", "1M"), UsageError, "from 2M to 1G");
+  assertThrows(() => watchSource("d", "--to", "/r", "--nice", "-1"), UsageError);
+  assertThrows(() => watchSource("d", "--to", "/r", "--nice", "20"), UsageError, "from 0 to 19");
   assertThrows(
     () => watchSource("d", "--to", "/r", "--intercept", "x"),
     UsageError,
