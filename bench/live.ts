@@ -77,6 +77,22 @@ export async function measureMemory(options: LiveOptions): Promise<Memory> {
 /** A source that is live, with its target server. */
 export async function startLive({ directory, watchArgs }: LiveOptions, makeSource: (source: string) => void) {
   await using stack = new AsyncDisposableStack();
+  const served = stack.use(await startServed(directory, makeSource));
+  const watcher = stack.use(await served.watch(watchArgs));
+  const resources = stack.move();
+  return {
+    source: served.source,
+    replica: served.replica,
+    pid: watcher.pid,
+    targetPid: watcher.targetPid,
+    liveAfterSeconds: watcher.liveAfterSeconds,
+    [Symbol.asyncDispose]: () => resources.disposeAsync(),
+  };
+}
+
+/** A source tree and a target server, and the way to watch one for the other, again and again. */
+export async function startServed(directory: string, makeSource: (source: string) => void) {
+  await using stack = new AsyncDisposableStack();
   const [source, root, state] = ["source", "root", "state"].map((name) => `${directory}/${name}`);
   for (const path of [source, root, state]) {
     await Deno.mkdir(path);
@@ -84,20 +100,31 @@ export async function startLive({ directory, watchArgs }: LiveOptions, makeSourc
   }
   makeSource(source);
   const server = stack.use(await startTarget(root));
-  const token = await server.invite("live");
-  const begin = performance.now();
-  const watcher = stack.use(
-    await start(["watch-source", source, "--to", token, "--state", state, ...watchArgs]),
-  );
-  await watcher.waitForLine(/^live/, { timeoutMs: FIRST_MIRROR_LIMIT_MS });
-  const liveAfterSeconds = (performance.now() - begin) / 1000;
+  let target = await server.invite("live");
+  const watch = async (watchArgs: string[]) => {
+    await using starting = new AsyncDisposableStack();
+    const begin = performance.now();
+    const watcher = starting.use(
+      await start(["watch-source", source, "--to", target, "--state", state, ...watchArgs]),
+    );
+    await watcher.waitForLine(/^live/, { timeoutMs: FIRST_MIRROR_LIMIT_MS });
+    const liveAfterSeconds = (performance.now() - begin) / 1000;
+    // A token pairs once.
+    target = `${server.address}/live`;
+    const watching = starting.move();
+    return {
+      pid: watcher.pid,
+      targetPid: server.process.pid,
+      liveAfterSeconds,
+      [Symbol.asyncDispose]: () => watching.disposeAsync(),
+    };
+  };
   const resources = stack.move();
   return {
     source,
+    state,
     replica: `${root}/live`,
-    pid: watcher.pid,
-    targetPid: server.process.pid,
-    liveAfterSeconds,
+    watch,
     [Symbol.asyncDispose]: () => resources.disposeAsync(),
   };
 }

@@ -8,10 +8,21 @@ import { tempDirectory } from "../tests/testing/temp.ts";
 import { run } from "../tests/testing/understudy.ts";
 import { measureIdle } from "./idle.ts";
 import { measureLatency, measureMemory } from "./live.ts";
+import { measureMillion } from "./million.ts";
 import { type BenchResult, describeMachine, markdown } from "./report.ts";
 import { type BenchOptions, compare, type ComparedRow, comparedRows } from "./rows.ts";
+import { measureUntar } from "./untar.ts";
 
-const rowNames = [...comparedRows, "latency", "memory", "idle"];
+/** Rows of ours alone, by their key in the result. */
+const liveMeasures = {
+  latency: measureLatency,
+  memory: measureMemory,
+  idle: measureIdle,
+  million: measureMillion,
+  untar: measureUntar,
+};
+const liveRows = Object.keys(liveMeasures) as (keyof typeof liveMeasures)[];
+const rowNames: string[] = [...comparedRows, ...liveRows];
 
 const help = `Measures the built executable against rsync -a to an rsync daemon on loopback.
 
@@ -75,20 +86,14 @@ async function main(args: string[]): Promise<number> {
     comparisons: [],
   };
   for (const name of only) {
-    if (name === "latency" || name === "memory" || name === "idle") continue;
+    if (name in liveMeasures) continue;
     result.comparisons.push(await compare(name as ComparedRow, options));
   }
-  if (only.includes("latency") && options.contenders.includes("understudy")) {
-    report("latency");
-    result.latency = await measureLatency(live);
-  }
-  if (only.includes("memory") && options.contenders.includes("understudy")) {
-    report("memory");
-    result.memory = await measureMemory(live);
-  }
-  if (only.includes("idle") && options.contenders.includes("understudy")) {
-    report("idle");
-    result.idle = await measureIdle(live);
+  if (options.contenders.includes("understudy")) {
+    for (const name of liveRows.filter((row) => only.includes(row))) {
+      report(name);
+      Object.assign(result, { [name]: await liveMeasures[name](live) });
+    }
   }
   console.log(flags.json ? JSON.stringify(result, undefined, 2) : markdown(result));
   if (flags.update) await updateReadme(markdown(result));

@@ -5,8 +5,10 @@
 import { runProcess } from "../tests/testing/process.ts";
 import type { IdleCost } from "./idle.ts";
 import type { Latency, Memory } from "./live.ts";
+import type { Million } from "./million.ts";
 import type { Summary } from "./measure.ts";
 import type { Comparison } from "./rows.ts";
+import type { Untar } from "./untar.ts";
 
 /** What a reader must know of the machine. */
 export interface Machine {
@@ -29,6 +31,8 @@ export interface BenchResult {
   latency?: Latency;
   memory?: Memory;
   idle?: IdleCost;
+  million?: Million;
+  untar?: Untar;
 }
 
 /** Describes this machine and the file system of `directory`. */
@@ -59,7 +63,7 @@ async function rsyncVersion(output: (command: string, args: string[]) => Promise
 
 /** The whole result as Markdown. */
 export function markdown(result: BenchResult): string {
-  const { machine, rounds, scale, comparisons, latency, memory, idle } = result;
+  const { machine, rounds, scale, comparisons, latency, memory, idle, million, untar } = result;
   const lines = [
     `${machine.date}: ${machine.cpu}, ${machine.cores} cores, ${machine.kernel}, ${machine.fileSystem}, ` +
     `${machine.rsync}, ${machine.runtime}.`,
@@ -68,6 +72,8 @@ export function markdown(result: BenchResult): string {
   if (scale !== 1) lines.push(`**A trial: every size and count below was divided by ${scale}.**`, "");
   if (comparisons.length > 0) lines.push(...comparisonTable(comparisons, rounds), "");
   if (latency || memory || idle) lines.push(...liveTable({ latency, memory, idle }), "");
+  if (million) lines.push(...millionTable(million), "");
+  if (untar) lines.push(...untarTable(untar), "");
   return lines.join("\n");
 }
 
@@ -128,6 +134,33 @@ function liveTable({ latency, memory, idle }: Pick<BenchResult, "latency" | "mem
     );
   }
   return lines;
+}
+
+function millionTable(million: Million): string[] {
+  const megabytes = (size: number) => `${(size / 1e6).toFixed(0)} MB`;
+  const seconds = (value: number) => `${value.toFixed(1)} s`;
+  const { fileCount, visibleMs } = million;
+  return [
+    `| source of ${fileCount.toLocaleString("en")} files, TCP, encrypted | measured | goal |`,
+    "|---|---|---|",
+    `| first mirror | ${seconds(million.firstMirrorSeconds)} | |`,
+    `| its most memory (VmHWM) | ${megabytes(million.firstPeakSize)} | 300 MB |`,
+    `| when live (VmRSS) | ${megabytes(million.firstLiveSize)} | |`,
+    `| restart, nothing changed, until live | ${seconds(million.restartSeconds)} | 90 s |`,
+    `| its most memory (VmHWM) | ${megabytes(million.restartPeakSize)} | 300 MB |`,
+    `| later (VmRSS) | ${megabytes(million.restartLiveSize)} | |`,
+    `| a change, until visible: median | ${visibleMs.median.toFixed(0)} ms | 1,000 ms |`,
+    `| longest of 20 | ${visibleMs.longest.toFixed(0)} ms | |`,
+  ];
+}
+
+function untarTable({ fileCount, watched, unwatched, ratio }: Untar): string[] {
+  return [
+    `| \`tar x\` of ${fileCount.toLocaleString("en")} files of 1 to 16 KiB | seconds | ratio | goal |`,
+    "|---|---|---|---|",
+    `| into a tree that is not watched | ${spread(unwatched)} | | |`,
+    `| into a watched tree | ${spread(watched)} | ${ratio.toFixed(2)} | 1.3 |`,
+  ];
 }
 
 function spread({ median, min, max }: Summary): string {
