@@ -44,6 +44,7 @@ const source: SourceStatus = {
     retries: 1,
     errors: 0,
     opsSent: { file: 5, unlink: 0 },
+    leftovers: { count: 0, paths: [] },
   }],
   capture: { events: 1, overflows: 0, rescans: 2, unwatched: 3, lastVerifyAt: "" },
   problems: [{ path: "a\nb", op: "read", reason: "no permission", since: new Date(940_000).toISOString() }],
