@@ -35,19 +35,24 @@ export interface LaneStatus {
   errors: number;
   /** Ops sent, by kind. Kinds that never occurred may be missing. */
   opsSent: Record<string, number>;
-  leftovers: LeftoverStatus;
-}
-
-/** What a target holds and the set has no more: it stays until it is purged. */
-export interface LeftoverStatus {
-  /** Entries, with all that is below them. */
-  count: number;
-  /** Some of them, sorted; not what is below them. */
-  paths: string[];
 }
 
 /** A path that is known to differ. */
 export interface ProblemStatus extends Problem {
+  /** ISO 8601. */
+  since: string;
+}
+
+/** Something that keeps changes from being heard at once, now. It ends by itself when its cause does. */
+export interface GapStatus {
+  /** Its name: those of interceptors are told in `intercept/gap.ts`. */
+  name: string;
+  /** The cause, what is done meanwhile, and what ends it, in words. */
+  reason: string;
+  /** Directories concerned. */
+  count: number;
+  /** The first of them, relative to the root. */
+  paths: string[];
   /** ISO 8601. */
   since: string;
 }
@@ -73,6 +78,11 @@ export interface SourceStatus {
     rescans: number;
     /** Directories that cannot be watched. */
     unwatched: number;
+    /** Directories that are heard of wholly, and those known so far; 0 where only the system knows (`watchfs`). */
+    armed: number;
+    directories: number;
+    /** What keeps changes from being heard at once, now. */
+    gaps: GapStatus[];
     /** ISO 8601; `""` before the first one. */
     lastVerifyAt: string;
   };

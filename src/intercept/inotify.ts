@@ -16,13 +16,15 @@
  * of shortly before its rename is followed by `look-below`, since a look under its old name came to nothing.
  * @module
  */
-import { systemClock, yieldToEvents } from "../base/clock.ts";
+import { systemClock, yieldToEvents, yieldToSockets } from "../base/clock.ts";
 import { assert, reasonOf } from "../base/errors.ts";
 import { limits } from "../base/limits.ts";
 import { joinPath } from "../base/path.ts";
+import type { Gap } from "./gap.ts";
 import { HintBatch } from "./hint_batch.ts";
 import { IN, InotifyQueue } from "./inotify_queue.ts";
 import type { Interceptor, InterceptorOptions, InterceptorStats } from "./interceptor.ts";
+import { sysctl } from "./unheard.ts";
 import { WatchArmer } from "./watch_armer.ts";
 import { NONE, REFUSED, ROOT } from "./watch_tree.ts";
 
@@ -44,19 +46,21 @@ export class InotifyInterceptor implements Interceptor {
   readonly name = "inotify";
   readonly lossy = false;
   readonly #options: InterceptorOptions;
-  readonly #counts = { events: 0, overflows: 0, unwatched: 0, limitation: "" };
+  readonly #counts = { events: 0, overflows: 0, unwatched: 0, limitation: "", armed: 0, directories: 0 };
   readonly #batch = new HintBatch();
   readonly #departures = new Map<number, Departure>();
   /** Files created in the batch under way, and not yet closed by their writer. */
   readonly #unfinished = new Set<string>();
   #queue!: InotifyQueue;
   #armer!: WatchArmer;
-  #state: "new" | "arming" | "hearing" | "gone" | "stopped" = "new";
+  #state: "new" | "hearing" | "gone" | "stopped" = "new";
   #rearmReason = "";
+  /** Wall clock of the overflow since which the tree is not armed wholly again. */
+  #overflowSinceMs: number | undefined;
+  #socketsDueMs = 0;
   #rootCheckedMs = 0;
   /** Callers of {@linkcode sync}. */
   readonly #asked: ((told: boolean) => void)[] = [];
-  #arming: Promise<void> | undefined;
   #running: Promise<void> | undefined;
 
   constructor(options: InterceptorOptions) {
@@ -64,7 +68,9 @@ export class InotifyInterceptor implements Interceptor {
   }
 
   get stats(): Readonly<InterceptorStats> {
-    this.#counts.unwatched = this.#armer?.refused ?? 0;
+    this.#counts.unwatched = this.#armer?.unheard.size ?? 0;
+    this.#counts.armed = this.#armer?.armed ?? 0;
+    this.#counts.directories = this.#armer?.known ?? 0;
     return this.#counts;
   }
 
@@ -73,18 +79,42 @@ export class InotifyInterceptor implements Interceptor {
     return this.#armer?.tree.size ?? 0;
   }
 
+  gaps(): Gap[] {
+    const armer: WatchArmer | undefined = this.#armer;
+    if (!armer) return [];
+    const gaps = armer.unheard.gaps((node) => armer.tree.path(node));
+    if (this.#overflowSinceMs !== undefined) gaps.push(overflowGap(this.#overflowSinceMs, armer));
+    else if (armer.armingSinceMs !== undefined) gaps.push(armingGap(armer.armingSinceMs, armer));
+    return gaps;
+  }
+
+  *unheard(): Iterable<string> {
+    if (!this.#armer) return;
+    const { tree, unheard } = this.#armer;
+    for (const node of unheard) {
+      const path = tree.path(node);
+      if (path !== undefined) yield path;
+    }
+  }
+
   /** @throws {SystemError} If the root cannot be watched. */
+  // deno-lint-ignore require-await -- the work is synchronous, the interface is not
   async start(): Promise<void> {
     assert(this.#state === "new", "an interceptor starts once");
     this.#open();
-    this.#state = "arming";
-    this.#arming = this.#arm();
-    await this.#arming;
-    if (this.#isStopped()) return;
-    // Whatever was heard until now happened before the consumer's scan, which comes after this.
-    this.#batch.take();
+    this.#armer.armAll();
     this.#state = "hearing";
     this.#running = this.#run();
+  }
+
+  watch(directory: string): boolean {
+    return this.#state === "hearing" && this.#armer.watchAhead(directory);
+  }
+
+  rulesChanged(): void {
+    if (this.#state !== "hearing") return;
+    this.#armer.rulesChanged();
+    this.#queue.wake();
   }
 
   sync(): Promise<boolean> {
@@ -96,7 +126,6 @@ export class InotifyInterceptor implements Interceptor {
 
   async stop(): Promise<void> {
     if (this.#state !== "gone") this.#state = "stopped";
-    await this.#arming;
     this.#queue?.wake();
     await this.#running;
     this.#queue?.close();
@@ -116,20 +145,10 @@ export class InotifyInterceptor implements Interceptor {
     this.#departures.clear();
   }
 
-  /** Watches every directory, taking events meanwhile so that the kernel's queue does not fill. */
-  async #arm(): Promise<void> {
-    this.#armer.armBelow(ROOT, "");
-    while (this.#armer.busy && !this.#isStopped()) {
-      this.#armer.work(performance.now() + limits.sliceMs, await this.#drain());
-      this.#batch.take();
-      await yieldToEvents();
-    }
-  }
-
   async #run(): Promise<void> {
     try {
       while (this.#state === "hearing") {
-        if (this.#rearmReason !== "") await this.#rearm();
+        if (this.#rearmReason !== "") this.#rearm();
         else if (!this.#armer.busy) await this.#waitForEvents();
         if (this.#isStopped()) break;
         const asked = this.#asked.length;
@@ -145,13 +164,23 @@ export class InotifyInterceptor implements Interceptor {
         this.#deliver();
         if (this.#armer.lost) this.#rearmReason ||= "a directory was not where it was heard of";
         if (allHeard && this.#isAllTold()) this.#answer(asked, !this.#armer.disordered);
-        await yieldToEvents();
+        if (!this.#armer.busy) this.#overflowSinceMs = undefined;
+        await this.#letOthersRun();
       }
     } finally {
       this.#answer(this.#asked.length, false);
       // Nothing polls here, so that an error from the consumer may leave.
       this.#queue.close();
     }
+  }
+
+  /** Between two slices. Arming a large tree takes many, and acks and pings are to be heard meanwhile. */
+  #letOthersRun(): Promise<void> {
+    const nowMs = performance.now();
+    if (!this.#armer.busy) this.#socketsDueMs = nowMs + limits.socketsMs;
+    if (nowMs < this.#socketsDueMs) return yieldToEvents();
+    this.#socketsDueMs = nowMs + limits.socketsMs;
+    return yieldToSockets();
   }
 
   async #waitForEvents(): Promise<void> {
@@ -214,7 +243,7 @@ export class InotifyInterceptor implements Interceptor {
   }
 
   /** Starts over with an empty queue: cheaper to get right than mending a tree of which events were lost. */
-  async #rearm(): Promise<void> {
+  #rearm(): void {
     const reason = this.#rearmReason;
     this.#rearmReason = "";
     // Never follow a path to another directory: the new root is the manager's to judge.
@@ -222,10 +251,10 @@ export class InotifyInterceptor implements Interceptor {
     this.#queue.close();
     try {
       this.#open();
-      await this.#arm();
     } catch (error) {
       return this.#rootGone(reasonOf(error));
     }
+    this.#armer.armAll();
     this.#batch.lookBelow("", reason);
     this.#deliver();
   }
@@ -317,7 +346,8 @@ export class InotifyInterceptor implements Interceptor {
 
   #overflowed(): void {
     this.#counts.overflows++;
-    this.#rearmReason = "the kernel's queue of events overflowed";
+    this.#overflowSinceMs ??= systemClock.nowMs();
+    this.#rearmReason = `the kernel's queue of events overflowed (${sysctl("max_queued_events")})`;
   }
 
   #rootGone(reason: string): void {
@@ -330,4 +360,15 @@ export class InotifyInterceptor implements Interceptor {
   #isStopped(): boolean {
     return this.#state === "stopped" || this.#state === "gone";
   }
+}
+
+function armingGap(sinceMs: number, { armed, known }: WatchArmer): Gap {
+  const reason = `armed ${armed} of ${known} directories known so far: each is looked at after it is armed`;
+  return { name: "arming", reason, count: Math.max(known - armed, 1), paths: [], sinceMs };
+}
+
+function overflowGap(sinceMs: number, { armed, known }: WatchArmer): Gap {
+  const reason = `the kernel's queue of events overflowed (${sysctl("max_queued_events")}): ` +
+    `armed anew ${armed} of ${known} directories known so far, and everything is looked at`;
+  return { name: "overflow", reason, count: Math.max(known - armed, 1), paths: [], sinceMs };
 }

@@ -3,6 +3,7 @@
  * never by the kind of an event (DESIGN §3, invariant 4).
  * @module
  */
+import type { Gap } from "./gap.ts";
 
 /** Interceptors that hear of a change afterwards. */
 export type WatchingInterceptorName = "watchfs" | "inotify";
@@ -24,10 +25,14 @@ export interface InterceptorStats {
   events: number;
   /** Times that events were lost and said so (kernel queue full); each was answered by `look-below ""`. */
   overflows: number;
-  /** Directories that cannot be watched (watch limit, no permission); they are found by the verification scan. */
+  /** Directories that cannot be watched (watch limit, no permission); they are looked at regularly. */
   unwatched: number;
   /** Why it hears nothing or only part and looks at everything regularly instead; `""` while it hears. */
   limitation: string;
+  /** Directories that are watched, listed and heard of wholly. */
+  armed: number;
+  /** Directories known so far: more than `armed` while the tree, or a part that came in, is being armed. */
+  directories: number;
 }
 
 /** A running interceptor. */
@@ -36,12 +41,27 @@ export interface Interceptor {
   /** Whether a change can pass unheard without being reported (`watchfs`): `flush` then scans. */
   readonly lossy: boolean;
   readonly stats: Readonly<InterceptorStats>;
+  /** What keeps changes from being heard at once, now. */
+  gaps(): Gap[];
+  /** Directories that are not heard of, each with everything below: to be looked at regularly, and by `flush`. */
+  unheard(): Iterable<string>;
   /**
-   * Watches the whole tree. When it resolves, every later change is heard. Scan after this, never before (invariant 5).
+   * Begins to hear: when it resolves the root is watched, and the rest is armed from then on, in slices. Hints of the
+   * armed parts come meanwhile. Scan after this, never before, and {@linkcode watch} each directory before it is scanned
+   * (invariant 5).
    *
    * @throws {SystemError} If the root cannot be watched at all.
    */
   start(): Promise<void>;
+  /**
+   * Arms a directory ahead of its turn: every change in it after this call is heard, or a `look-below` that covers it
+   * will be told. Costs next to nothing once the whole tree is armed.
+   *
+   * @returns Whether it is heard of; otherwise it is gone or one of the {@linkcode unheard}.
+   */
+  watch(directory: string): boolean;
+  /** `isExcluded` answers otherwise than before: what is excluded now is let go, what is not is watched and looked below. */
+  rulesChanged(): void;
   /**
    * Hands on every hint of the changes made before the call. The kernel queues an event before the call that caused it
    * returns, so reading until the queue is empty is enough and no cookie file is needed.

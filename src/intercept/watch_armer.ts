@@ -12,17 +12,25 @@
  * | a node of another place       | that node moves here, is listed again, and its old place is looked at        |
  * | no directory                  | the node that had the place goes to limbo                                    |
  * | the parent cannot be proven   | an event about it is still to come: tried again, at last the whole tree      |
+ * | a directory refused a watch   | it is *unheard*: looked at now and then, tried again now and then            |
+ * | a node whose own place stands | this place is unheard: a bind mount shows the directory a second time        |
  *
  * A node in limbo gives no hints. A later event may give it a place; otherwise its watches end.
+ *
+ * The *first* job arms the whole tree. Nothing is looked below at its end: the consumer scans each directory after it was
+ * watched, since it asks for that before each one ({@linkcode WatchArmer.watchAhead}). Other jobs go before it, so that
+ * what happens in armed parts does not wait for the rest.
  *
  * When directories were found at other places than events had told (a race of renames, rare), the whole tree is
  * *audited* once it is quiet: every directory is listed again, what was missed is watched and looked below.
  * @module
  */
+import { systemClock } from "../base/clock.ts";
 import { limits } from "../base/limits.ts";
 import { joinPath } from "../base/path.ts";
 import type { HintBatch } from "./hint_batch.ts";
 import type { InotifyQueue } from "./inotify_queue.ts";
+import { type Cause, causeOf, UnheardNodes } from "./unheard.ts";
 import { EXCLUDED, NONE, REFUSED, ROOT, WatchTree } from "./watch_tree.ts";
 
 /** A directory whose listing, with all that it finds, is in progress. */
@@ -30,7 +38,7 @@ interface Job {
   top: number;
   /** Directories still to be listed. */
   stack: number[];
-  /** Why it is looked below at the end. */
+  /** Why it, or what an audit missed, is looked below at the end; `""` if it is not. */
   reason: string;
   /** Directories that were watched already are listed too. */
   full: boolean;
@@ -81,9 +89,14 @@ export class WatchArmer {
   readonly #unlistedFully = new Set<number>();
   readonly #excluded = new Set<number>();
   readonly #limbo = new Map<number, number>();
+  readonly #unheard = new UnheardNodes();
+  /** Of those, what is to be tried again; the last comes first. */
+  #retries: number[] = [];
+  #isRetrying = false;
+  #retriedMs = performance.now();
   #misplaced: Misplaced[] = [];
-  #refused = 0;
   #lost = false;
+  #armingSinceMs: number | undefined;
   /** When something was last found at another place than told; `undefined` if an audit followed. */
   #disorderMs: number | undefined;
   #auditedMs = -Infinity;
@@ -97,9 +110,24 @@ export class WatchArmer {
     this.tree = new WatchTree(rootWd);
   }
 
-  /** Directories that the system refuses to watch, each with all that lies below it. */
-  get refused(): number {
-    return this.#refused;
+  /** Directories that are not heard of, each with all that lies below it. */
+  get unheard(): UnheardNodes {
+    return this.#unheard;
+  }
+
+  /** Directories known that are not excluded. */
+  get known(): number {
+    return this.tree.size - this.#excluded.size;
+  }
+
+  /** Since when something is being armed, wall clock; `undefined` if nothing is. An audit is not counted. */
+  get armingSinceMs(): number | undefined {
+    return this.#armingSinceMs;
+  }
+
+  /** Directories that are watched and listed. */
+  get armed(): number {
+    return this.known - this.#unheard.size - this.#unlisted.size;
   }
 
   /** Whether {@linkcode work} has listings to do. */
@@ -126,7 +154,9 @@ export class WatchArmer {
   get patienceMs(): number {
     if (this.#misplaced.length > 0) return limits.renamePartnerMs;
     if (this.#limbo.size > 0) return limits.limboMs;
-    return this.#disorderMs === undefined ? Infinity : limits.auditQuietMs;
+    if (this.#retries.length > 0) return 0;
+    if (this.#disorderMs !== undefined) return limits.auditQuietMs;
+    return this.#unheard.size > 0 ? limits.pollEveryMs : Infinity;
   }
 
   /** Notes that something was heard in a directory. */
@@ -134,11 +164,47 @@ export class WatchArmer {
     this.#heardLately.add(node);
   }
 
+  /** Begins the first job: watches and lists the whole tree. */
+  armAll(): void {
+    this.armBelow(ROOT, "");
+  }
+
+  /**
+   * Watches a directory before its turn in the first job, and what lies above it.
+   *
+   * @returns Whether it is watched, or will be looked below once it is.
+   */
+  watchAhead(path: string): boolean {
+    const first = this.#firstJob();
+    if (path === "" || (!first && this.#unheard.size === 0)) return true;
+    let node = ROOT;
+    for (const name of path.split("/")) {
+      const parent = node;
+      node = this.tree.find(parent, name);
+      // Without the first job: it appeared, and will be told of.
+      if (node === NONE && !first) return true;
+      if (node === NONE) {
+        if (!this.#tryAdopt(parent, name, first)) this.lookAgain(parent, name);
+        node = this.tree.find(parent, name);
+      }
+      if (node === NONE || this.tree.wd(node) <= 0) return false;
+    }
+    return true;
+  }
+
+  /** Lists everything again: what is excluded now is let go, what is not any more is watched and looked below. */
+  rulesChanged(): void {
+    const reason = "the rules changed";
+    // The first job may have passed what is to be taken in now, and who scans after it, too.
+    this.armBelow(ROOT, reason, { full: true, audit: !this.#firstJob() });
+  }
+
   /** Lists a watched directory and watches everything below it; then it is looked below for `reason`. */
   armBelow(node: number, reason: string, options: { full?: boolean; audit?: boolean } = {}): void {
     this.#unlisted.add(node);
     const begun = this.#jobs.get(node);
     const audit = options.audit ?? false;
+    if (!audit) this.#armingSinceMs ??= systemClock.nowMs();
     const full = options.full || begun?.full || this.#unlistedFully.delete(node);
     this.#jobs.set(node, { top: node, stack: [...begun?.stack ?? [], node], reason, full, audit });
   }
@@ -199,6 +265,7 @@ export class WatchArmer {
   work(endMs: number, allHeard: boolean): void {
     this.#retryMisplaced(allHeard);
     this.#clearLimbo(endMs);
+    this.#retryUnheard(endMs);
     const nowMs = performance.now();
     if (allHeard) this.#auditIfDue(nowMs);
     if (nowMs - this.#turnedMs > limits.recentlyHeardMs) {
@@ -207,15 +274,30 @@ export class WatchArmer {
       this.#heardLately = new Set();
     }
     for (const job of this.#jobs.values()) {
-      while (job.stack.length > 0) {
-        this.#listOne(job, job.stack.pop()!);
-        if (performance.now() >= endMs) return;
-      }
-      // It may have been begun anew meanwhile.
-      if (this.#jobs.get(job.top) !== job) continue;
-      this.#jobs.delete(job.top);
-      this.#finish(job);
+      if (job.top !== ROOT && !this.#goOn(job, endMs)) return;
     }
+    const whole = this.#jobs.get(ROOT);
+    if (whole && !this.#goOn(whole, endMs)) return;
+    if (!this.busy) this.#armingSinceMs = undefined;
+  }
+
+  /** @returns Whether there is time left. */
+  #goOn(job: Job, endMs: number): boolean {
+    while (job.stack.length > 0) {
+      this.#listOne(job, job.stack.pop()!);
+      if (performance.now() >= endMs) return false;
+    }
+    // It may have been begun anew meanwhile.
+    if (this.#jobs.get(job.top) !== job) return true;
+    this.#jobs.delete(job.top);
+    this.#finish(job);
+    return true;
+  }
+
+  /** The job that arms the whole tree, if it is not done. */
+  #firstJob(): Job | undefined {
+    const whole = this.#jobs.get(ROOT);
+    return whole?.audit ? undefined : whole;
   }
 
   /** Puts the whole tree to the test after a disorder, when all is quiet. */
@@ -226,7 +308,7 @@ export class WatchArmer {
     }
     this.#disorderMs = undefined;
     this.#auditedMs = nowMs;
-    this.armBelow(ROOT, "", { full: true, audit: true });
+    this.armBelow(ROOT, "it was missed", { full: true, audit: true });
   }
 
   #noteDisorder(): void {
@@ -234,7 +316,7 @@ export class WatchArmer {
   }
 
   #finish({ top, reason, audit }: Job): void {
-    if (audit) return;
+    if (audit || reason === "") return;
     const path = this.tree.exists(top) ? this.tree.path(top) : undefined;
     if (path === undefined) return;
     // Should it be renamed before the consumer came to look below it.
@@ -256,7 +338,7 @@ export class WatchArmer {
         return;
       }
       const isNew = this.#unlisted.has(child);
-      if (job.audit && isNew && !this.#jobs.has(child)) return this.armBelow(child, "it was missed");
+      if (job.audit && isNew && !this.#jobs.has(child)) return this.armBelow(child, job.reason);
       if (!job.full && !isNew) return;
       job.stack.push(child);
     });
@@ -285,6 +367,7 @@ export class WatchArmer {
     const known = tree.byWd(wd);
     const held = tree.find(parent, name);
     if (known !== NONE && known === held) return known;
+    if (known !== NONE && this.#stands(known)) return this.#refuseSecondPlace(parent, name);
     if (known !== NONE && tree.isWithin(parent, known)) return AMBIGUOUS;
     if (known !== NONE || (held !== NONE && tree.wd(held) > 0)) this.#noteDisorder();
     if (held !== NONE) this.left(held);
@@ -300,8 +383,26 @@ export class WatchArmer {
     return NONE;
   }
 
-  /** `false` if the parent could not be proven and it is worth trying again. */
-  #tryAdopt(parent: number, name: string): boolean {
+  /** Whether a directory is still found at its own place, and stands at another one as well: a bind mount does that. */
+  #stands(node: number): boolean {
+    const path = this.tree.path(node);
+    if (path === undefined) return false;
+    const fd = this.#openProven(node, path, false);
+    if (fd >= 0) this.#queue.closeDirectory(fd);
+    return fd >= 0;
+  }
+
+  #refuseSecondPlace(parent: number, name: string): number {
+    const parentPath = this.tree.path(parent);
+    if (parentPath !== undefined) this.#refuse(parent, name, joinPath(parentPath, name), "same-directory");
+    return NONE;
+  }
+
+  /**
+   * @param first The job that is to list what is found; otherwise it gets one of its own.
+   * @returns `false` if the parent could not be proven and it is worth trying again.
+   */
+  #tryAdopt(parent: number, name: string, first?: Job): boolean {
     const { tree } = this;
     const parentPath = tree.exists(parent) ? tree.path(parent) : undefined;
     if (parentPath === undefined || tree.wd(parent) <= 0) return true;
@@ -310,9 +411,9 @@ export class WatchArmer {
     const child = this.#watchChild(fd, { parent, parentPath, name });
     this.#queue.closeDirectory(fd);
     if (child === AMBIGUOUS) return false;
-    if (child !== NONE && this.#unlisted.has(child) && !this.#jobs.has(child)) {
-      this.armBelow(child, "it appeared");
-    }
+    if (child === NONE || !this.#unlisted.has(child) || this.#jobs.has(child)) return true;
+    if (first) first.stack.push(child);
+    else this.armBelow(child, this.#isRetrying ? "it can be watched now" : "it appeared");
     return true;
   }
 
@@ -330,16 +431,42 @@ export class WatchArmer {
   }
 
   /** Notes that the directory at a place cannot be watched; the consumer looks below it as well as it can. */
-  #refuse(parent: number, name: string, path: string): void {
+  #refuse(parent: number, name: string, path: string, cause: Cause = causeOf(this.#queue.failure)): void {
     if (parent === NONE) return this.#loseTrack();
-    const held = this.tree.find(parent, name);
+    let held = this.tree.find(parent, name);
     const wasRefused = held !== NONE && this.tree.wd(held) === REFUSED;
     if (!wasRefused) {
       if (held !== NONE) this.left(held);
-      this.tree.add(parent, name, REFUSED);
-      this.#refused++;
+      held = this.tree.add(parent, name, REFUSED);
     }
-    this.#options.batch.lookBelow(path, `it cannot be watched (${this.#queue.failure})`);
+    if (!this.#unheard.of(cause).has(held)) this.#unheard.add(held, cause);
+    // Who looks at it regularly need not be told again.
+    if (wasRefused && this.#isRetrying) return;
+    this.#options.batch.lookBelow(path, `it is not heard of (${cause})`);
+  }
+
+  /** Now and then: whether the causes have ended for which directories are not heard of. */
+  #retryUnheard(endMs: number): void {
+    const nowMs = performance.now();
+    if (this.#retries.length === 0 && nowMs - this.#retriedMs >= limits.pollEveryMs) {
+      this.#retriedMs = nowMs;
+      this.#retries = this.#unheard.chooseForRetry();
+    }
+    this.#isRetrying = true;
+    while (this.#retries.length > 0 && performance.now() < endMs) this.#retryOne(this.#retries.pop()!);
+    this.#isRetrying = false;
+  }
+
+  #retryOne(node: number): void {
+    const { tree } = this;
+    if (!tree.exists(node) || tree.wd(node) !== REFUSED || tree.inLimbo(node)) return;
+    const hitLimit = this.#unheard.of("watch-limit").has(node);
+    this.adopt(tree.parent(node), tree.name(node));
+    const isRefused = tree.exists(node) && tree.wd(node) === REFUSED;
+    // One that can be watched again means that others can; and the next refusal, that no other can.
+    if (!hitLimit) return;
+    if (isRefused) this.#retries = [];
+    else if (this.#retries.length === 0) this.#retries = [...this.#unheard.of("watch-limit")].reverse();
   }
 
   #exclude(parent: number, name: string): void {
@@ -384,8 +511,7 @@ export class WatchArmer {
   }
 
   #remove(node: number): void {
-    const wd = this.tree.wd(node);
-    if (wd === REFUSED) this.#refused--;
+    this.#unheard.delete(node);
     this.#excluded.delete(node);
     this.#unlisted.delete(node);
     this.#unlistedFully.delete(node);

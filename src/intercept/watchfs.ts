@@ -27,6 +27,7 @@ import { assert, errorCode, reasonOf } from "../base/errors.ts";
 import { limits } from "../base/limits.ts";
 import { parentPath } from "../base/path.ts";
 import { systemError } from "../sys/errno.ts";
+import type { Gap } from "./gap.ts";
 import { HintBatch } from "./hint_batch.ts";
 import type { Interceptor, InterceptorOptions, InterceptorStats } from "./interceptor.ts";
 
@@ -49,7 +50,8 @@ export class WatchfsInterceptor implements Interceptor {
   readonly name = "watchfs";
   readonly lossy = true;
   readonly #options: WatchfsOptions;
-  readonly #counts = { events: 0, overflows: 0, unwatched: 0, limitation: "" };
+  // Which directories there are only Deno.watchFs knows.
+  readonly #counts = { events: 0, overflows: 0, unwatched: 0, limitation: "", armed: 0, directories: 0 };
   readonly #batch = new HintBatch();
   readonly #timers = new Set<ReturnType<typeof setTimeout>>();
   /** Prefixes of reported paths: as given, and with symbolic links resolved. */
@@ -95,6 +97,25 @@ export class WatchfsInterceptor implements Interceptor {
     this.#every(deafScanMs, () => {
       if (this.#counts.limitation !== "") this.#lookAtAll(this.#counts.limitation);
     });
+  }
+
+  /** What it cannot hear it looks at by itself; {@linkcode stats} say so. */
+  gaps(): Gap[] {
+    return [];
+  }
+
+  unheard(): string[] {
+    return [];
+  }
+
+  /** Everything that can be watched is, since the start. */
+  watch(): boolean {
+    return true;
+  }
+
+  /** Excluded directories are heard of too: only what is not excluded any more was never looked at. */
+  rulesChanged(): void {
+    if (this.#state === "hearing") this.#lookAtAll("the rules changed");
   }
 
   /** Promises nothing: only a scan tells. */

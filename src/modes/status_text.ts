@@ -4,13 +4,17 @@
  */
 import { quote } from "../base/path.ts";
 import { formatDuration, formatSize } from "../base/units.ts";
-import type { DaemonStatus, LaneStatus, ReplicaStatus, SourceStatus, TargetStatus } from "../base/status.ts";
+import type {
+  DaemonStatus,
+  GapStatus,
+  LaneStatus,
+  ReplicaStatus,
+  SourceStatus,
+  TargetStatus,
+} from "../base/status.ts";
 
 /** Problems shown; the rest is counted. */
 const PROBLEMS_SHOWN = 10;
-
-/** Leftovers shown; the rest is counted. */
-const LEFTOVERS_SHOWN = 5;
 
 /** A status as text, lines with their line feeds. `nowMs` is the wall clock that ages are told by. */
 export function formatStatus(status: DaemonStatus, nowMs: number): string {
@@ -31,12 +35,20 @@ function formatSource(status: SourceStatus, nowMs: number): string {
       capture.unwatched > 0 ? `, ${capture.unwatched} unwatched` : ""
     }, ` +
     `last verified ${ago(capture.lastVerifyAt, nowMs)}\n`,
+    ...capture.gaps.map((gap) => formatGap(gap, nowMs)),
     problems.length === 0 ? "  no problems\n" : `  ${count(problems.length, "problem")}:\n`,
     ...problems.slice(0, PROBLEMS_SHOWN).map(({ path, op, reason, since }) =>
       `    ${quote(path)}: ${op}: ${reason} (${ago(since, nowMs)})\n`
     ),
     problems.length > PROBLEMS_SHOWN ? `    and ${problems.length - PROBLEMS_SHOWN} more; see --json\n` : "",
   ].join("");
+}
+
+function formatGap({ name, reason, count: number, paths, since }: GapStatus, nowMs: number): string {
+  const shown = paths.map((path) => quote(path)).join(", ");
+  const where = shown === "" ? "" : `: ${shown}${number > paths.length ? ", …" : ""}`;
+  const directories = count(number, "directory", "directories");
+  return `  gap "${name}" since ${ago(since, nowMs)}, ${directories}${where}\n    ${reason}\n`;
 }
 
 function formatLane(lane: LaneStatus, nowMs: number): string {
@@ -53,18 +65,7 @@ function formatLane(lane: LaneStatus, nowMs: number): string {
       formatOps(lane.opsSent)
     }; ` +
     `${count(lane.retries, "retry", "retries")}, ${count(lane.errors, "error")}\n`,
-    formatLeftovers(lane),
   ].join("");
-}
-
-function formatLeftovers({ leftovers }: LaneStatus): string {
-  const { count: number, paths } = leftovers;
-  if (number === 0) return "";
-  const shown = paths.slice(0, LEFTOVERS_SHOWN).map(quote).join(", ");
-  const more = paths.length > LEFTOVERS_SHOWN ? ", …" : "";
-  return `    keeps ${
-    count(number, "leftover", "leftovers")
-  } that left the set: ${shown}${more}; see "set purge"\n`;
 }
 
 function formatTarget(status: TargetStatus): string {

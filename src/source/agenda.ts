@@ -150,6 +150,15 @@ export class Agenda {
     });
   }
 
+  /** Looks at a directory with everything below, at the pace of the mirror. Resolves when it was done. */
+  lookAt(path: string): Promise<void> {
+    return new Promise((resolve) => {
+      this.#options.detector.forgetAhead();
+      this.#mirrorScans.add(path, { onDone: resolve });
+      this.#options.onChange();
+    });
+  }
+
   /** Looks at everything, without anybody waiting for it. */
   lookOnce(): void {
     this.#options.detector.forgetAhead();

@@ -16,7 +16,7 @@ import type { Op } from "../ops/op.ts";
 import type { Stat } from "../sys/file_system.ts";
 import { type Batch, isGone, note, statOrUndefined } from "./batch.ts";
 import type { Deletions } from "./deletions.ts";
-import { type DetectContext, standingOf } from "./detect_context.ts";
+import { type DetectContext, isOutside } from "./detect_context.ts";
 
 /** Makes and changes entries of one target. */
 export class Entries {
@@ -64,13 +64,7 @@ export class Entries {
       case "keep":
         return this.#context.kept?.(path, step.reason);
       case "make":
-        if (step.replaces && !await this.#deletions.remove(path, batch)) {
-          return this.#context.problem(
-            path,
-            "replace",
-            new Error("leftovers stand in its place on the target"),
-          );
-        }
+        if (step.replaces) await this.#deletions.remove(path, batch);
         return this.#make(path, stat, linkTarget, batch);
       case "contents":
         // Another file under the name: it was put there by a rename.
@@ -150,12 +144,11 @@ export class Entries {
     if (this.#context.index.isDirectory(parent)) return true;
     const stat = statOrUndefined(this.#context.tree, parent);
     // Gone or replaced meanwhile: whoever did that made it dirty too.
-    const standing = stat?.kind === "directory" ? standingOf(parent, stat, this.#context) : "out";
-    if (stat === undefined || standing === "out") return false;
+    if (stat?.kind !== "directory" || isOutside(parent, this.#context)) return false;
     if (!await this.makeParents(parent, batch)) return false;
     await this.#context.room(parent.length, batch.priority);
     if (!this.#context.index.has(parent)) await this.#compare(parent, stat, batch);
-    if (standing === "in") this.#context.lookBelow(parent, batch.ticket);
+    this.#context.lookBelow(parent, batch.ticket);
     return this.#context.index.isDirectory(parent);
   }
 

@@ -12,14 +12,12 @@ import type { FlushResult, LaneStatus, SourceStatus } from "../base/status.ts";
 
 import type { Hint, Interceptor, InterceptorOptions } from "../intercept/interceptor.ts";
 import type { FileSystem } from "../sys/file_system.ts";
-import { isClosed } from "./detect_context.ts";
 import { Index } from "./index.ts";
 import type { IndexKeeper } from "./index_keeper.ts";
-import { noLeftovers } from "./leftovers.ts";
+import { Polling } from "./polling.ts";
 import { Replicator } from "./replicator.ts";
 import type { ReplicatorOptions } from "./replicator_options.ts";
 import { RootGuard } from "./root_guard.ts";
-import type { Scope } from "./scope.ts";
 
 /** One target of a set. */
 export interface ManagedTarget {
@@ -41,8 +39,7 @@ export interface ManagerOptions {
   chooseInterceptor: (options: InterceptorOptions) => { interceptor: Interceptor; reason: string };
   policy: ReplicatorOptions["policy"];
   windowBytes?: number;
-  /** What is in the set. */
-  scope: Scope;
+  isExcluded: (path: string) => boolean;
   /** Identity of the root in an earlier run, `undefined` if there was none; and keeps the one of this run. */
   rootIdentity: { known: string | undefined; save: (identity: string) => void };
   clock: Clock;
@@ -62,6 +59,7 @@ interface Running {
   guard: RootGuard;
   interceptor: Interceptor;
   replicators: Replicator[];
+  polling: Polling;
 }
 
 /** Keeps the targets of one set equal to its root. */
@@ -111,7 +109,7 @@ export class Manager {
   status(): SourceStatus {
     const { set, root } = this.#options;
     const interceptor = this.#running?.interceptor;
-    const { events = 0, overflows = 0, unwatched = 0 } = interceptor?.stats ?? {};
+    const { events = 0, overflows = 0, unwatched = 0, armed = 0, directories = 0 } = interceptor?.stats ?? {};
     const replicators = this.#running?.replicators ?? [];
     const verifiedAtMs = Math.min(...replicators.map((replicator) => replicator.lastVerifyAtMs));
     return {
@@ -130,6 +128,15 @@ export class Manager {
         overflows,
         rescans: replicators.reduce((sum, replicator) => sum + replicator.rescans, 0),
         unwatched,
+        armed,
+        directories,
+        gaps: (interceptor?.gaps() ?? []).map(({ name, reason, count, paths, sinceMs }) => ({
+          name,
+          reason,
+          count,
+          paths,
+          since: new Date(sinceMs).toISOString(),
+        })),
         lastVerifyAt: replicators.length > 0 && verifiedAtMs > 0 ? new Date(verifiedAtMs).toISOString() : "",
       },
       problems: replicators.flatMap((replicator) => replicator.problems.list()).map((
@@ -156,38 +163,40 @@ export class Manager {
   }
 
   async #runWithRoot(guard: RootGuard): Promise<void> {
-    const { chooseInterceptor, root, scope, signal, clock, rootIdentity } = this.#options;
+    const { chooseInterceptor, root, isExcluded, signal, clock, rootIdentity } = this.#options;
     // Deletions below an exchanged root have no evidence: nobody deleted anything there.
     const exchanged = this.#knownIdentity !== undefined && this.#knownIdentity !== guard.identity;
     this.#blocked = "";
     const stop = new AbortController();
     const whileHere = AbortSignal.any([signal, stop.signal]);
     const onHints = (hints: Hint[]) => this.#take(hints, stop);
-    const { interceptor, reason } = chooseInterceptor({
-      root,
-      onHints,
-      isExcluded: (directory) => isClosed(directory, { scope }),
-    });
+    const { interceptor, reason } = chooseInterceptor({ root, onHints, isExcluded });
     this.#interceptorReason = reason;
     const keepers: IndexKeeper[] = [];
     try {
       const replicators = this.#options.targets.map((target) => {
         const keeper = target.openKeeper();
         keepers.push(keeper);
-        return this.#makeReplicator(target, { guard, keeper, exchanged, signal: whileHere });
+        const watch = (directory: string) => interceptor.watch(directory);
+        return this.#makeReplicator(target, { guard, keeper, exchanged, watch, signal: whileHere });
       });
-      this.#running = { guard, interceptor, replicators };
+      const polling = new Polling({
+        unheard: () => interceptor.unheard(),
+        look: (path) => Promise.all(replicators.map((replicator) => replicator.lookAt(path))),
+        clock,
+      });
+      this.#running = { guard, interceptor, replicators, polling };
       await interceptor.start();
       if (!exchanged) {
         rootIdentity.save(guard.identity);
         this.#knownIdentity = guard.identity;
       }
-      const verifying = this.#verifyRegularly(replicators, whileHere, clock);
+      const regularly = [this.#verifyRegularly(replicators, whileHere, clock), polling.run(whileHere)];
       try {
         await Promise.all(replicators.map((replicator) => replicator.run()));
       } finally {
         stop.abort();
-        await verifying;
+        await Promise.all(regularly);
       }
     } finally {
       this.#running = undefined;
@@ -199,14 +208,15 @@ export class Manager {
 
   #makeReplicator(
     target: ManagedTarget,
-    { guard, keeper, exchanged, signal }: {
+    { guard, keeper, exchanged, watch, signal }: {
       guard: RootGuard;
       keeper: IndexKeeper;
       exchanged: boolean;
+      watch: ReplicatorOptions["watch"];
       signal: AbortSignal;
     },
   ): Replicator {
-    const { clock, log, windowBytes, scope, policy } = this.#options;
+    const { clock, log, windowBytes, isExcluded, policy } = this.#options;
     return new Replicator({
       target: target.label,
       connect: target.connect,
@@ -220,7 +230,8 @@ export class Manager {
       agent: AGENT,
       policy: { ...policy, deleteAbsent: policy.deleteAbsent && !exchanged },
       pausedDeletions: exchanged ? "the root is another directory than before: deletions wait" : "",
-      scope,
+      isExcluded,
+      watch,
       rootStands: () => guard.stands(),
       onChange: () => this.#tellChangeSoon(),
     });
@@ -243,8 +254,11 @@ export class Manager {
     }
   }
 
-  async #settle({ interceptor, replicators }: Running, signal: AbortSignal): Promise<boolean> {
-    const heard = await interceptor.sync();
+  async #settle({ interceptor, replicators, polling }: Running, signal: AbortSignal): Promise<boolean> {
+    // While the tree is being armed its parts are scanned as they are watched: it ends with both.
+    const heard = await beforeAbort(interceptor.sync(), signal);
+    if (signal.aborted) return false;
+    if (heard) polling.lookNow();
     const settled = replicators.map((replicator) => {
       if (!heard) replicator.verify();
       return replicator.settled(signal);
@@ -274,6 +288,16 @@ export class Manager {
   }
 }
 
+/** What a promise gives, or `undefined` if the signal aborts first. */
+function beforeAbort<T>(promise: Promise<T>, signal: AbortSignal): Promise<T | undefined> {
+  return new Promise((resolve, reject) => {
+    const stop = () => resolve(undefined);
+    if (signal.aborted) stop();
+    signal.addEventListener("abort", stop, { once: true });
+    promise.then(resolve, reject).finally(() => signal.removeEventListener("abort", stop));
+  });
+}
+
 /** Status of a lane whose root is not there. */
 const idleLane: LaneStatus = {
   target: "",
@@ -290,5 +314,4 @@ const idleLane: LaneStatus = {
   retries: 0,
   errors: 0,
   opsSent: {},
-  leftovers: noLeftovers,
 };

@@ -148,9 +148,16 @@ Deno.test({
         retries: 0,
         errors: 0,
         opsSent: lane.opsSent,
-        leftovers: { count: 0, paths: [] },
       }],
-      capture: { ...source.capture, overflows: 0, rescans: 0, unwatched: 0 },
+      capture: {
+        ...source.capture,
+        overflows: 0,
+        rescans: 0,
+        unwatched: 0,
+        armed: 1,
+        directories: 1,
+        gaps: [],
+      },
       problems: [],
     });
     assertEquals(Object.keys(source.capture), [
@@ -158,6 +165,9 @@ Deno.test({
       "overflows",
       "rescans",
       "unwatched",
+      "armed",
+      "directories",
+      "gaps",
       "lastVerifyAt",
     ]);
 

@@ -40,6 +40,15 @@ export interface Candidate {
   cannot: Partial<Record<Ability, string>>;
 }
 
+/** How a {@linkcode Follower} follows. */
+export interface FollowOptions {
+  /** Hints are taken so much later. */
+  lagMs?: number;
+  isExcluded?: (path: string) => boolean;
+  /** Whether the tree is read at the start; otherwise see {@linkcode Follower.scan}. @default {true} */
+  isScanned?: boolean;
+}
+
 /** A running interceptor with a model that follows it. */
 export class Follower implements AsyncDisposable {
   readonly root: string;
@@ -47,21 +56,28 @@ export class Follower implements AsyncDisposable {
   readonly interceptor: Interceptor;
   readonly #waiting: Hint[][] = [];
   readonly #lagMs: number;
+  readonly #isScanned: boolean;
   #tree: Tree | undefined;
   #model: TreeModel | undefined;
   #marks = 0;
 
-  constructor(candidate: Candidate, options: Omit<InterceptorOptions, "onHints"> & { lagMs?: number }) {
+  constructor(candidate: Candidate, options: Omit<InterceptorOptions, "onHints"> & FollowOptions) {
     this.root = options.root;
     this.#lagMs = options.lagMs ?? 0;
+    this.#isScanned = options.isScanned ?? true;
     this.interceptor = candidate.create({ ...options, onHints: (hints) => this.#follow(hints) });
   }
 
   async start(): Promise<this> {
     await this.interceptor.start();
-    this.#tree = systemFileSystem().openTree(this.root);
-    this.#model = new TreeModel(this.#tree);
+    if (this.#isScanned) this.scan();
     return this;
+  }
+
+  /** Reads the whole tree: from now on the model follows it. */
+  scan(): void {
+    this.#tree = systemFileSystem().openTree(this.root);
+    this.#model = new TreeModel(this.#tree, (directory) => void this.interceptor.watch(directory));
   }
 
   /** Waits until the model equals the tree, and still does after everything said earlier has been heard. */
@@ -120,7 +136,7 @@ interface Scene {
   root: string;
   /** A directory beside the root, on the same file system. */
   outside: string;
-  follow(options?: { lagMs?: number; isExcluded?: (path: string) => boolean }): Promise<Follower>;
+  follow(options?: FollowOptions): Promise<Follower>;
   sh(script: string): Promise<void>;
 }
 
@@ -355,6 +371,38 @@ const cases: Case[] = [
     },
   },
   {
+    name:
+      "a tree of 3,000 directories that changes while it is armed and scanned is known in the end (seeds 5, 6)",
+    async run({ follow, root, sh }) {
+      await sh("for i in $(seq 300); do mkdir -p big/$i/{a,b,c}/{x,y}; done");
+      const shuffled = shuffle(root, { seeds: [5, 6], count: 3_000 });
+      const follower = await follow();
+      await shuffled;
+      await follower.settled(30_000);
+      await touchEveryDirectory(root);
+      await follower.settled();
+    },
+  },
+  {
+    name:
+      "sync() waits until the tree is armed, without anybody asking for it, and sooner parts are heard of",
+    needs: "hear everything",
+    async run({ follow, root, sh }) {
+      await sh("for i in $(seq 500); do mkdir -p big/$i/{a,b,c}/{x,y}; done");
+      const follower = await follow({ isScanned: false });
+      const { interceptor } = follower;
+      Deno.writeTextFileSync(`${root}/early`, "1");
+      await follower.told((hint) => hint.kind === "look" && hint.path === "early");
+      assertEquals(await interceptor.sync(), true);
+      assertEquals(interceptor.stats.armed, interceptor.stats.directories);
+      assertEquals(interceptor.gaps(), []);
+      assertEquals([...interceptor.unheard()], []);
+      follower.scan();
+      await sh("for i in 17 333 500; do echo 1 > big/$i/b/y/f; done");
+      await follower.settled();
+    },
+  },
+  {
     name: "sync() hands on every hint of what was changed before it",
     needs: "hear everything",
     async run({ follow, root }) {
@@ -418,6 +466,31 @@ const cases: Case[] = [
       await sh("mv d e; echo 3 >> cache/f; echo 4 > e/kept/x/g");
       await follower.told((hint) => hint.kind === "look" && hint.path === "e/kept/x/g");
       assertEquals(follower.hints.filter(inside), []);
+    },
+  },
+  {
+    name: "when the rules change, what is excluded now is let go and what is not any more is heard of",
+    needs: "leave out",
+    async run({ follow, sh }) {
+      await sh("mkdir -p a/x b/x/deep c; echo 1 > b/x/f");
+      let out = "a";
+      const follower = await follow({ isExcluded: (path) => path === out });
+      const told = (path: string) => follower.told((hint) => hint.kind === "look" && hint.path === path);
+      out = "b";
+      follower.interceptor.rulesChanged();
+      await follower.told((hint) => hint.kind === "look-below" && hint.path === "a");
+      // Let go of a little later.
+      await waitFor(() => follower.interceptor.stats.directories === 4, { what: "b to be let go" });
+      await sh("echo 1 > b/x/deep/f; echo 1 > b/x/f; echo 1 > b/f; echo 1 > a/x/f");
+      await told("a/x/f");
+      const inside = (hint: Hint) => "path" in hint && hint.path.startsWith("b/");
+      assertEquals(follower.hints.filter(inside), []);
+      out = "none";
+      follower.interceptor.rulesChanged();
+      await follower.settled();
+      await sh("echo 2 > b/x/deep/f; mkdir b/x/deep/n; echo 2 > b/x/deep/n/f");
+      await follower.settled();
+      assertEquals(await follower.interceptor.sync(), true);
     },
   },
   ...["rm -rf root", "mv root elsewhere", "rm -rf root; mkdir root"].map((script): Case => ({

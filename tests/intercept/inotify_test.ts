@@ -5,6 +5,7 @@ import { Follower, testInterceptor } from "../contract/interceptor_suite.ts";
 import { lacks } from "../testing/needs.ts";
 import { runProcess } from "../testing/process.ts";
 import { tempDirectory } from "../testing/temp.ts";
+import { waitFor } from "../testing/wait.ts";
 
 if (!lacks("linux")) {
   testInterceptor({ name: "inotify", create: (options) => new InotifyInterceptor(options), cannot: {} });
@@ -21,6 +22,32 @@ async function followRefused(root: string, { by, repair = "" }: { by: string[]; 
 }
 
 Deno.test({
+  name: "inotify: what happens in an armed part is told before the whole tree is armed",
+  ignore: lacks("linux"),
+  async fn() {
+    await using place = await tempDirectory();
+    const script = "for i in $(seq 500); do mkdir -p big/$i/{a,b,c}/{x,y}; done";
+    await runProcess("bash", ["-ec", script], { cwd: place.path, expectCode: 0 });
+    const armedAtHint: boolean[] = [];
+    const interceptor: InotifyInterceptor = new InotifyInterceptor({
+      root: place.path,
+      onHints: () => void armedAtHint.push(interceptor.stats.armed === interceptor.stats.directories),
+    });
+    await interceptor.start();
+    try {
+      Deno.writeTextFileSync(`${place.path}/early`, "1");
+      await waitFor(() => armedAtHint.length > 0, { what: "a hint" });
+      assertEquals(armedAtHint[0], false);
+      assertEquals(interceptor.gaps().map(({ name }) => name), ["arming"]);
+      assertEquals(await interceptor.sync(), true);
+      assertEquals(interceptor.stats.armed, 5_002);
+    } finally {
+      await interceptor.stop();
+    }
+  },
+});
+
+Deno.test({
   name: "inotify: directories beyond the watch limit are counted, and the rest is heard",
   ignore: lacks("linux", "root", "command unshare"),
   async fn() {
@@ -30,7 +57,7 @@ Deno.test({
     const limited = 'echo 6 > /proc/sys/user/max_inotify_watches; exec "$@"';
     const by = ["unshare", "-Ur", "bash", "-c", limited, "-"];
     const found = await followRefused(place.path, { by });
-    assertEquals(found, { atStart: 15, atEnd: 16, belowNew: "it cannot be watched (ENOSPC)" });
+    assertEquals(found, { atStart: 15, atEnd: 16, belowNew: "it is not heard of (watch-limit)" });
   },
 });
 

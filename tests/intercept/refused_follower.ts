@@ -11,6 +11,7 @@ const [root, repair] = Deno.args;
 const hints: Hint[] = [];
 const interceptor = new InotifyInterceptor({ root, onHints: (more) => void hints.push(...more) });
 await interceptor.start();
+await interceptor.sync();
 const atStart = interceptor.stats.unwatched;
 
 Deno.writeTextFileSync(`${root}/seen`, "1");

@@ -19,11 +19,17 @@ class Entry {
 /** What hints told of a tree. */
 export class TreeModel {
   readonly #tree: Tree;
+  readonly #watch: (directory: string) => void;
   #root: Entry;
 
-  /** Reads the whole tree once. */
-  constructor(tree: Tree) {
+  /**
+   * Reads the whole tree once.
+   *
+   * @param watch Called before each directory is read.
+   */
+  constructor(tree: Tree, watch: (directory: string) => void) {
     this.#tree = tree;
+    this.#watch = watch;
     this.#root = new Entry(tree.stat("")!);
     this.#lookBelow("");
   }
@@ -88,6 +94,7 @@ export class TreeModel {
   #lookBelow(path: string): void {
     const entry = this.#look(path);
     if (!entry || entry.stat.kind !== "directory") return;
+    this.#watch(path);
     const found = this.#read(path);
     for (const name of entry.children.keys()) if (!found.has(name)) entry.children.delete(name);
     for (const name of found.keys()) this.#lookBelow(joinPath(path, name));

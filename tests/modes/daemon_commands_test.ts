@@ -44,9 +44,23 @@ const source: SourceStatus = {
     retries: 1,
     errors: 0,
     opsSent: { file: 5, unlink: 0 },
-    leftovers: { count: 0, paths: [] },
   }],
-  capture: { events: 1, overflows: 0, rescans: 2, unwatched: 3, lastVerifyAt: "" },
+  capture: {
+    events: 1,
+    overflows: 0,
+    rescans: 2,
+    unwatched: 3,
+    armed: 7,
+    directories: 9,
+    gaps: [{
+      name: "watch-limit",
+      reason: "the limit of watches is reached",
+      count: 2,
+      paths: ["a\nb"],
+      since: new Date(940_000).toISOString(),
+    }],
+    lastVerifyAt: "",
+  },
   problems: [{ path: "a\nb", op: "read", reason: "no permission", since: new Date(940_000).toISOString() }],
 };
 
@@ -93,6 +107,8 @@ Deno.test("formatStatus() shows a source on one screen", () => {
     behind 1.5s: 3 queued, 2 stacked up, 1 in flight; acked up to 99, 10s ago
     sent 2 KiB in 1 packet (5 file); 1 retry, 0 errors
   capture: 1 event, 0 overflows, 2 rescans, 3 unwatched, last verified never
+  gap "watch-limit" since 1m ago, 2 directories: "a\\nb", …
+    the limit of watches is reached
   1 problem:
     "a\\nb": read: no permission (1m ago)
 `,

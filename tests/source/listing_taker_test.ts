@@ -6,7 +6,6 @@ import { Index } from "../../src/source/index.ts";
 import { ListingTaker } from "../../src/source/listing_taker.ts";
 import type { Op } from "../../src/ops/op.ts";
 import type { Tree } from "../../src/sys/file_system.ts";
-import { scopeWithout } from "../../src/source/scope.ts";
 import { systemFileSystem } from "../../src/sys/system.ts";
 import { listEntries } from "../../src/target/listing.ts";
 import type { ListedEntry } from "../../src/wire/message.ts";
@@ -81,9 +80,10 @@ class Bench {
       },
       solved: nothing,
       rootStands: () => true,
-      scope: scopeWithout((path) => path === "excluded"),
+      isExcluded: (path) => path === "excluded",
       emptied: nothing,
       settles: () => true,
+      watch: () => true,
       onRead: nothing,
     };
   }
