@@ -6,8 +6,20 @@ import { assertEquals } from "@std/assert";
 
 /** Rooms that a room may import from, besides itself. */
 const below: Record<string, string[]> = {
-  modes: ["source", "target", "control", "mirror", "intercept", "wire", "store", "sys", "ops", "base"],
-  source: ["mirror", "intercept", "wire", "store", "sys", "ops", "base"],
+  modes: [
+    "source",
+    "target",
+    "control",
+    "mirror",
+    "intercept",
+    "wire",
+    "store",
+    "rules",
+    "sys",
+    "ops",
+    "base",
+  ],
+  source: ["mirror", "intercept", "wire", "store", "rules", "sys", "ops", "base"],
   target: ["mirror", "wire", "store", "sys", "ops", "base"],
   control: ["store", "base"],
   mirror: ["sys", "ops", "base"],
@@ -15,6 +27,7 @@ const below: Record<string, string[]> = {
   wire: ["sys", "ops", "base"],
   store: ["sys", "ops", "base"],
   sys: ["base"],
+  rules: ["base"],
   ops: ["sys", "base"],
   base: [],
 };

@@ -118,6 +118,21 @@ export const limits = {
   /** Pause between two background verification scans. */
   verifyEveryMs: 10 * 60_000,
 
+  // ——— Replication set ———
+
+  /** Directories whose verdict by the rules is remembered. Beyond it all are forgotten, and found out anew. */
+  ruleVerdictsMax: 50_000,
+  /** Leftovers named in `status`; further ones are counted only. */
+  leftoversNamedMax: 100,
+  /** Leftovers are counted anew for `status` not oftener than this. */
+  leftoversCountMs: 500,
+  /** Files remembered that will enter or leave the set by their age; those due later are found by a scan then. */
+  agesWatchedMax: 20_000,
+  /** Files that became old enough are looked at this often. */
+  ageTickMs: 1_000,
+  /** Pause between two scans for files that became old enough and were not remembered. */
+  ageScanEveryMs: 10 * 60_000,
+
   // ——— Interceptors ———
 
   /** Pause between two looks at what cannot be heard of, and between two tries to watch it after all. */

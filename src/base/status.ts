@@ -35,6 +35,15 @@ export interface LaneStatus {
   errors: number;
   /** Ops sent, by kind. Kinds that never occurred may be missing. */
   opsSent: Record<string, number>;
+  leftovers: LeftoverStatus;
+}
+
+/** What a target holds and the set has no more: it stays until it is purged. */
+export interface LeftoverStatus {
+  /** Entries, with all that is below them. */
+  count: number;
+  /** Some of them, sorted; not what is below them. */
+  paths: string[];
 }
 
 /** A path that is known to differ. */

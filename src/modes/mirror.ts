@@ -9,6 +9,7 @@ import { formatSize } from "../base/units.ts";
 import { initHasher } from "../mirror/signature.ts";
 import { type PassSummary, runOnePass } from "../source/one_pass.ts";
 import { RootGuard } from "../source/root_guard.ts";
+import { scopeWithout } from "../source/scope.ts";
 import { makeStateDirectory, stateDirectory } from "../store/state_directory.ts";
 import { systemFileSystem } from "../sys/system.ts";
 import { isOwnState } from "./own_state.ts";
@@ -39,7 +40,7 @@ export async function run(args: string[], io: Io): Promise<ExitCode> {
     connect: target.connect,
     tree: guard.tree,
     rootStands: () => guard.stands(),
-    isExcluded: isOwnState(options.root, state),
+    scope: scopeWithout(isOwnState(options.root, state)),
     policy: {
       full: options.full,
       deleteAbsent: options.delete,

@@ -10,6 +10,7 @@ import { limits } from "../base/limits.ts";
 import { initHasher } from "../mirror/signature.ts";
 import { type PassSummary, runOnePass } from "../source/one_pass.ts";
 import { RootGuard } from "../source/root_guard.ts";
+import { scopeWithout } from "../source/scope.ts";
 import type { FileSystem, Tree } from "../sys/file_system.ts";
 import { type CompressionName, compressionNames } from "../wire/compress.ts";
 import { decodeMessage, encodeMessage, type RestoreRequest } from "../wire/message.ts";
@@ -51,7 +52,9 @@ export async function sendBack(options: SendBackOptions): Promise<PassSummary> {
       tree: guard.tree,
       rootStands: () => guard.stands(),
       roots: request.paths,
-      isExcluded: (path) => !request.paths.some((root) => isWithin(path, root) || isWithin(root, path)),
+      scope: scopeWithout((path) =>
+        !request.paths.some((root) => isWithin(path, root) || isWithin(root, path))
+      ),
       policy: {
         overwrite: request.overwrite,
         deleteAbsent: request.delete,

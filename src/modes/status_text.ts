@@ -16,6 +16,9 @@ import type {
 /** Problems shown; the rest is counted. */
 const PROBLEMS_SHOWN = 10;
 
+/** Leftovers shown; the rest is counted. */
+const LEFTOVERS_SHOWN = 5;
+
 /** A status as text, lines with their line feeds. `nowMs` is the wall clock that ages are told by. */
 export function formatStatus(status: DaemonStatus, nowMs: number): string {
   return status.role === "source" ? formatSource(status, nowMs) : formatTarget(status);
@@ -65,7 +68,18 @@ function formatLane(lane: LaneStatus, nowMs: number): string {
       formatOps(lane.opsSent)
     }; ` +
     `${count(lane.retries, "retry", "retries")}, ${count(lane.errors, "error")}\n`,
+    formatLeftovers(lane),
   ].join("");
+}
+
+function formatLeftovers({ leftovers }: LaneStatus): string {
+  const { count: number, paths } = leftovers;
+  if (number === 0) return "";
+  const shown = paths.slice(0, LEFTOVERS_SHOWN).map(quote).join(", ");
+  const more = paths.length > LEFTOVERS_SHOWN ? ", …" : "";
+  return `    keeps ${
+    count(number, "leftover", "leftovers")
+  } that left the set: ${shown}${more}; see "set purge"\n`;
 }
 
 function formatTarget(status: TargetStatus): string {

@@ -18,6 +18,7 @@ import { chooseInterceptor } from "../intercept/choose.ts";
 import { initHasher } from "../mirror/signature.ts";
 import { IndexKeeper } from "../source/index_keeper.ts";
 import { Manager } from "../source/manager.ts";
+import { scopeWithout } from "../source/scope.ts";
 import { loadJson, saveJson } from "../store/durable.ts";
 import { openIndexStore } from "../store/index_store.ts";
 import { acquireLock } from "../store/lock_file.ts";
@@ -136,7 +137,7 @@ function makeManager({ options, io, log, state, root, set, directory, known, rea
       fastMirrorSizeMin: options.fastMirrorSizeMin,
     },
     windowBytes: options.windowBytes,
-    isExcluded: isOwnState(root, state),
+    scope: scopeWithout(isOwnState(root, state)),
     rootIdentity: {
       known: known?.rootIdentity,
       save: (rootIdentity) => saveJson(join(directory, "set.json"), { root, rootIdentity }),

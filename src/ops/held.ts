@@ -21,6 +21,8 @@ export interface Held {
   ino: bigint;
   /** Whether the contents can be believed; otherwise they are compared. */
   trusted: boolean;
+  /** It left the replication set and stays at the receiver until somebody says otherwise, with all that is below. */
+  isLeftover?: boolean;
 }
 
 /** Block hashes of a file (mirror/signature.ts). */

@@ -3,26 +3,75 @@
  * @module
  */
 import { joinPath, parentPath } from "../base/path.ts";
+import type { Held } from "../ops/held.ts";
 import type { Batch } from "./batch.ts";
-import type { DetectContext } from "./detect_context.ts";
+import { type DetectContext, standingOf } from "./detect_context.ts";
+import type { Leftovers } from "./leftovers.ts";
 
 /** Removes entries of one target. */
 export class Deletions {
   readonly #context: DetectContext;
+  readonly #leftovers: Leftovers;
 
-  constructor(context: DetectContext) {
+  constructor(context: DetectContext, leftovers: Leftovers) {
     this.#context = context;
+    this.#leftovers = leftovers;
   }
 
-  /** Removes a path and everything below from the target, if the policy deletes at all. */
-  async remove(path: string, batch: Batch): Promise<void> {
+  /**
+   * Removes a path and everything below from the target, if the policy deletes at all.
+   *
+   * @returns `false` if leftovers stay there.
+   */
+  async remove(path: string, batch: Batch): Promise<boolean> {
     const { index, policy } = this.#context;
     const held = index.get(path);
     this.#context.solved(path);
-    if (!held || !policy.deleteAbsent) return;
+    if (!held || !policy.deleteAbsent) return true;
+    if (this.#leftovers.stays(path, held)) return false;
+    let isEmpty = true;
     if (held.kind === "directory") {
-      for (const name of index.children(path)) await this.remove(joinPath(path, name), batch);
+      for (const name of index.children(path)) {
+        if (!await this.remove(joinPath(path, name), batch)) isEmpty = false;
+      }
     }
+    if (!isEmpty) return false;
+    await this.#removeOne(path, held, batch);
+    await this.removePassage(parentPath(path), batch);
+    return true;
+  }
+
+  /**
+   * Removes a leftover with everything below it.
+   *
+   * @returns How many entries were removed.
+   */
+  async purge(path: string, batch: Batch): Promise<number> {
+    const { index } = this.#context;
+    const held = index.get(path);
+    if (!held) return 0;
+    let count = 1;
+    if (held.kind === "directory") {
+      for (const name of index.children(path)) count += await this.purge(joinPath(path, name), batch);
+    }
+    await this.#removeOne(path, held, batch);
+    await this.removePassage(parentPath(path), batch);
+    return count;
+  }
+
+  /** Removes a passage in which nothing is left that would need it. */
+  async removePassage(path: string, batch: Batch): Promise<void> {
+    const { index, policy } = this.#context;
+    const held = index.get(path);
+    if (path === "" || !held || !policy.deleteAbsent || index.countChildren(path) > 0) return;
+    if (standingOf(path, held, this.#context) !== "passage") return;
+    await this.#removeOne(path, held, batch);
+    await this.removePassage(parentPath(path), batch);
+  }
+
+  /** Removes one entry that has nothing below it any more. */
+  async #removeOne(path: string, held: Held, batch: Batch): Promise<void> {
+    const { index } = this.#context;
     batch.directories.add(parentPath(path));
     batch.directories.delete(path);
     if (this.#context.planned) {

@@ -19,9 +19,10 @@ import { fitsOp } from "../ops/op.ts";
 import { sameFile, type Stat } from "../sys/file_system.ts";
 import { type Batch, isGone, newBatch, note, statOrUndefined } from "./batch.ts";
 import { Deletions } from "./deletions.ts";
-import { type DetectContext, isOutside } from "./detect_context.ts";
+import { type DetectContext, isClosed } from "./detect_context.ts";
 import { Entries } from "./entries.ts";
 import type { Priority } from "./lane.ts";
+import { Leftovers } from "./leftovers.ts";
 import { Links } from "./links.ts";
 import { Moves } from "./moves.ts";
 import type { Ticket } from "./tickets.ts";
@@ -32,6 +33,7 @@ export class Detector {
   readonly #deletions: Deletions;
   readonly #entries: Entries;
   readonly #moves: Moves;
+  readonly #leftovers: Leftovers;
   readonly #pace = new Pace();
   readonly #links = new Links();
   /** Directory entries that scans have looked at. */
@@ -44,7 +46,8 @@ export class Detector {
 
   constructor(context: DetectContext) {
     this.#context = context;
-    this.#deletions = new Deletions(context);
+    this.#leftovers = new Leftovers(context);
+    this.#deletions = new Deletions(context, this.#leftovers);
     this.#entries = new Entries(context, this.#deletions);
     this.#moves = new Moves(context, { deletions: this.#deletions, entries: this.#entries });
   }
@@ -81,6 +84,7 @@ export class Detector {
       return known;
     }
     this.#aheadBelow.delete(directory);
+    if (isClosed(directory, this.#context)) return [];
     const below: string[] = [];
     const names = new Set<string>();
     this.#context.watch(directory);
@@ -90,11 +94,12 @@ export class Detector {
         const path = joinPath(directory, name);
         names.add(name);
         this.entriesSeen++;
-        if (isOutside(path, this.#context)) return;
-        if (!this.#fits(path)) return;
+        const standing = this.#leftovers.standing(path, stat);
+        if (standing === "out" || !this.#fits(path)) return;
         if (!stat) return this.#context.problem(path, "read", new Error("its attributes cannot be read"));
         if (stat.kind === "directory") below.push(path);
         else this.#links.note(path, stat);
+        if (standing === "passage" && !this.#context.index.has(path)) return;
         if (!this.#settlesAtOnce(path, stat)) note(batch, path, { ...stat });
       });
     } catch (error) {
@@ -117,7 +122,7 @@ export class Detector {
    */
   lookAhead(directory: string): void {
     // Whether the root is empty, the scan has to say.
-    if (directory === "" || isOutside(directory, this.#context)) return;
+    if (directory === "" || isClosed(directory, this.#context)) return;
     if (!this.#context.watch(directory)) return;
     const below: string[] = [];
     let [isEqual, seen, held] = [true, 0, 0];
@@ -127,10 +132,12 @@ export class Detector {
         if (!isEqual) return;
         seen++;
         const path = joinPath(directory, name);
-        if (isOutside(path, this.#context)) return;
-        isEqual = stat !== undefined && fitsOp(path) && this.#settlesAtOnce(path, stat);
+        const standing = this.#leftovers.standing(path, stat);
+        if (standing === "out") return;
         if (stat?.kind === "directory") below.push(path);
         else if (stat) this.#links.note(path, stat);
+        if (standing === "passage" && !this.#context.index.has(path)) return;
+        isEqual = stat !== undefined && fitsOp(path) && this.#settlesAtOnce(path, stat);
         held++;
       });
     } catch (error) {
@@ -140,6 +147,19 @@ export class Detector {
     if (!isEqual || held !== this.#context.index.countChildren(directory)) return;
     this.#ahead.set(directory, below);
     this.entriesSeen += seen;
+  }
+
+  /**
+   * Removes leftovers at these paths, with all that is below them.
+   *
+   * @returns How many entries were removed.
+   */
+  async purge(paths: Iterable<string>, ticket: Ticket): Promise<number> {
+    const batch = newBatch("live", ticket);
+    let count = 0;
+    for (const path of paths) count += await this.#deletions.purge(path, batch);
+    await this.#settle(batch);
+    return count;
   }
 
   /** The next scan looks at this directory, or at all, itself. */
@@ -189,15 +209,23 @@ export class Detector {
   }
 
   #readAttributes(path: string, batch: Batch): void {
-    if (isOutside(path, this.#context) || !this.#fits(path)) return;
+    if (isClosed(parentPath(path), this.#context) || !this.#fits(path)) return;
     try {
       const stat = this.#context.tree.stat(path);
-      if (stat) this.#noteWithLinks(path, stat, batch);
-      else if (path !== "") batch.absent.push(path);
+      if (!stat) return this.#noteAbsent(path, batch);
+      const standing = this.#leftovers.standing(path, stat);
+      const isWanted = standing === "in" || (standing === "passage" && this.#context.index.has(path));
+      if (isWanted) this.#noteWithLinks(path, stat, batch);
     } catch (error) {
-      if (isGone(error)) batch.absent.push(path);
+      if (isGone(error)) this.#noteAbsent(path, batch);
       else this.#context.problem(path, "read", error);
     }
+  }
+
+  #noteAbsent(path: string, batch: Batch): void {
+    const held = this.#context.index.get(path);
+    if (path === "" || (held && this.#leftovers.stays(path, held))) return;
+    batch.absent.push(path);
   }
 
   /** What an event told of one name of a file is so under its others. */
@@ -211,7 +239,7 @@ export class Detector {
     for (const other of this.#links.others(path, stat)) {
       const standing = statOrUndefined(this.#context.tree, other);
       if (!standing || !sameFile(standing, stat)) this.#links.forget(other, stat);
-      else if (!isOutside(other, this.#context)) note(batch, other, standing);
+      else if (this.#leftovers.standing(other, standing) === "in") note(batch, other, standing);
     }
   }
 

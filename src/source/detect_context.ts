@@ -8,6 +8,7 @@ import type { Op } from "../ops/op.ts";
 import type { Stat, Tree } from "../sys/file_system.ts";
 import type { Index } from "./index.ts";
 import type { Priority } from "./lane.ts";
+import type { Scope, ScopeFacts, Standing } from "./scope.ts";
 import type { Ticket } from "./tickets.ts";
 
 /** Name that is never replicated: our own state on a target. */
@@ -40,7 +41,8 @@ export interface DetectContext {
   solved(path: string): void;
   /** Whether the root still stands where it stood: deletions need that as evidence. */
   rootStands(): boolean;
-  isExcluded(path: string): boolean;
+  /** What is in the set. */
+  scope: Scope;
   /** The source is empty and the target is not: a reason why deletions wait, `""` when that is over. */
   emptied(reason: string): void;
   /** Whether the attributes of this directory are to be made equal (not those above what is restored). */
@@ -52,7 +54,17 @@ export interface DetectContext {
   planned?(action: string, path: string, bytes: number): void;
 }
 
-/** Whether a path is none of the set's. */
-export function isOutside(path: string, context: Pick<DetectContext, "isExcluded">): boolean {
-  return baseName(path) === RESERVED_NAME || context.isExcluded(path);
+/** How the entry at a path stands in the set. The root is always in it. */
+export function standingOf(
+  path: string,
+  facts: Readonly<ScopeFacts>,
+  { scope }: Pick<DetectContext, "scope">,
+): Standing {
+  if (path === "") return "in";
+  return baseName(path) === RESERVED_NAME ? "out" : scope.standing(path, facts);
+}
+
+/** Whether nothing in a directory is the set's business, so that it need not be looked into. */
+export function isClosed(directory: string, { scope }: Pick<DetectContext, "scope">): boolean {
+  return directory !== "" && (baseName(directory) === RESERVED_NAME || scope.isClosed(directory));
 }

@@ -16,7 +16,7 @@ import type { Op } from "../ops/op.ts";
 import type { Stat } from "../sys/file_system.ts";
 import { type Batch, isGone, note, statOrUndefined } from "./batch.ts";
 import type { Deletions } from "./deletions.ts";
-import { type DetectContext, isOutside } from "./detect_context.ts";
+import { type DetectContext, standingOf } from "./detect_context.ts";
 
 /** Makes and changes entries of one target. */
 export class Entries {
@@ -64,7 +64,13 @@ export class Entries {
       case "keep":
         return this.#context.kept?.(path, step.reason);
       case "make":
-        if (step.replaces) await this.#deletions.remove(path, batch);
+        if (step.replaces && !await this.#deletions.remove(path, batch)) {
+          return this.#context.problem(
+            path,
+            "replace",
+            new Error("leftovers stand in its place on the target"),
+          );
+        }
         return this.#make(path, stat, linkTarget, batch);
       case "contents":
         // Another file under the name: it was put there by a rename.
@@ -144,11 +150,12 @@ export class Entries {
     if (this.#context.index.isDirectory(parent)) return true;
     const stat = statOrUndefined(this.#context.tree, parent);
     // Gone or replaced meanwhile: whoever did that made it dirty too.
-    if (stat?.kind !== "directory" || isOutside(parent, this.#context)) return false;
+    const standing = stat?.kind === "directory" ? standingOf(parent, stat, this.#context) : "out";
+    if (stat === undefined || standing === "out") return false;
     if (!await this.makeParents(parent, batch)) return false;
     await this.#context.room(parent.length, batch.priority);
     if (!this.#context.index.has(parent)) await this.#compare(parent, stat, batch);
-    this.#context.lookBelow(parent, batch.ticket);
+    if (standing === "in") this.#context.lookBelow(parent, batch.ticket);
     return this.#context.index.isDirectory(parent);
   }
 

@@ -112,6 +112,34 @@ export class Index implements PersistentIndex {
     return count;
   }
 
+  /** Whether any entry is marked as leftover. */
+  get hasLeftovers(): boolean {
+    return this.#table.leftoverCount > 0;
+  }
+
+  /** Whether the entry at `path` itself is marked as leftover. */
+  isLeftover(path: string): boolean {
+    return this.#table.leftoverCount > 0 && this.#table.leftover[this.#paths.locate(path)] === 1;
+  }
+
+  /**
+   * Entries marked as leftovers, in no order, each with the number of entries that it is with all below it. One that
+   * lies below another is not told.
+   */
+  *leftovers(): Iterable<{ path: string; entryCount: number }> {
+    const table = this.#table;
+    for (let id = 1, left = table.leftoverCount; left > 0 && id < table.idsUsed; id++) {
+      if (table.leftover[id] === 0) continue;
+      left--;
+      let above = table.parent[id];
+      while (above > ROOT_ID && table.leftover[above] === 0) above = table.parent[above];
+      if (above > ROOT_ID) continue;
+      let entryCount = 0;
+      for (const _ of table.subtree(id)) entryCount++;
+      yield { path: this.#paths.pathOf(id), entryCount };
+    }
+  }
+
   /** Block signature of the file at `path`. Must not be changed by the caller. */
   getSignature(path: string): Signature | undefined {
     const id = this.#paths.locate(path);
@@ -202,6 +230,15 @@ export class Index implements PersistentIndex {
     this.#changes.begin(sequence);
     this.#changes.changing(id, { keepsPlace: true });
     this.#signatures.set(id, signature);
+  }
+
+  /** Marks the entry at `path`, if there is one, as leftover, or takes the mark away. */
+  markLeftover(path: string, isLeftover: boolean): void {
+    const id = this.#paths.locate(path);
+    if (id === 0 || this.#table.kind[id] === 0 || (this.#table.leftover[id] === 1) === isLeftover) return;
+    this.#changes.begin(0);
+    this.#changes.changing(id, { keepsPlace: true });
+    this.#table.setLeftover(id, isLeftover);
   }
 
   /** Everything up to this sequence is durable on the target. */
@@ -366,6 +403,7 @@ export class Index implements PersistentIndex {
       name: table.name(id).slice(),
       kindCode: table.kind[id],
       trusted: table.trusted[id] === 1,
+      isLeftover: table.leftover[id] === 1,
       hasSignature: this.#signatures.has(id),
       mode: table.mode[id],
       uid: table.uid[id],
@@ -382,7 +420,7 @@ export class Index implements PersistentIndex {
 
   #heldOf(id: number): Held {
     const table = this.#table;
-    return {
+    const held: Held = {
       kind: kindsByCode[table.kind[id]]!,
       mode: table.mode[id],
       uid: table.uid[id],
@@ -395,5 +433,7 @@ export class Index implements PersistentIndex {
       ino: table.ino[id],
       trusted: table.trusted[id] === 1,
     };
+    if (table.leftover[id] === 1) held.isLeftover = true;
+    return held;
   }
 }

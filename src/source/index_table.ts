@@ -28,6 +28,8 @@ const ARENA_MIN = 16 * 1024;
 /** Attributes of an entry as the table keeps them. */
 export interface NodeAttributes {
   trusted: boolean;
+  /** @default {false} */
+  isLeftover?: boolean;
   mode: number;
   uid: number;
   gid: number;
@@ -46,6 +48,7 @@ export class NodeTable {
   firstChild!: Uint32Array;
   kind!: Uint8Array;
   trusted!: Uint8Array;
+  leftover!: Uint8Array;
   mode!: Uint16Array;
   uid!: Uint32Array;
   gid!: Uint32Array;
@@ -79,6 +82,8 @@ export class NodeTable {
   unlinkCount = 0;
   /** Times that an entry was put below a parent or taken away: as long as it stays, paths keep their ids. */
   placedCount = 0;
+  /** Entries marked as leftovers. */
+  leftoverCount = 0;
   #idsUsed = ROOT_ID + 1;
   #freeIds: number[] = [];
   #seed = crypto.getRandomValues(new Uint32Array(1))[0];
@@ -99,7 +104,7 @@ export class NodeTable {
 
   /** Bytes of arena and columns, for measurements. */
   get byteSize(): number {
-    const columns = 4 * 11 + 8 * 4 + 2 * 4 + 2;
+    const columns = 4 * 11 + 8 * 4 + 2 * 4 + 3;
     return this.parent.length * columns + this.#arena.length +
       4 * (this.#names.length + this.#identities.length);
   }
@@ -140,6 +145,7 @@ export class NodeTable {
   setAttributes(id: number, kindCode: number, attributes: NodeAttributes): void {
     this.kind[id] = kindCode;
     this.trusted[id] = attributes.trusted ? 1 : 0;
+    this.setLeftover(id, attributes.isLeftover ?? false);
     this.mode[id] = attributes.mode;
     this.uid[id] = attributes.uid;
     this.gid[id] = attributes.gid;
@@ -154,8 +160,16 @@ export class NodeTable {
     if (attributes.ino !== 0n) this.#addIdentity(id);
   }
 
+  /** Marks an entry as leftover, or takes the mark away. */
+  setLeftover(id: number, isLeftover: boolean): void {
+    const mark = isLeftover ? 1 : 0;
+    this.leftoverCount += mark - this.leftover[id];
+    this.leftover[id] = mark;
+  }
+
   /** The entry is no more: it leaves the identities, and its kind code is 0. */
   clearAttributes(id: number): void {
+    this.setLeftover(id, false);
     this.#dropIdentity(id);
     this.kind[id] = 0;
     this.ino[id] = 0n;
@@ -422,6 +436,7 @@ export class NodeTable {
     this.firstChild = column(this.firstChild, new Uint32Array(capacity));
     this.kind = column(this.kind, new Uint8Array(capacity));
     this.trusted = column(this.trusted, new Uint8Array(capacity));
+    this.leftover = column(this.leftover, new Uint8Array(capacity));
     this.mode = column(this.mode, new Uint16Array(capacity));
     this.uid = column(this.uid, new Uint32Array(capacity));
     this.gid = column(this.gid, new Uint32Array(capacity));

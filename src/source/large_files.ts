@@ -10,8 +10,11 @@ import type { Held } from "../ops/held.ts";
 import type { Op } from "../ops/op.ts";
 import type { Stat, Tree } from "../sys/file_system.ts";
 import { heldFrom } from "../mirror/plan.ts";
+import { statOrUndefined } from "./batch.ts";
+import { standingOf } from "./detect_context.ts";
 import type { Index } from "./index.ts";
 import type { Priority } from "./lane.ts";
+import type { Scope } from "./scope.ts";
 import type { SecondLooks } from "./second_looks.ts";
 import type { Ticket } from "./tickets.ts";
 
@@ -19,6 +22,7 @@ import type { Ticket } from "./tickets.ts";
 export interface LargeFilesOptions {
   tree: Tree;
   index: Index;
+  scope: Scope;
   policy: TransferContext["policy"];
   secondLooks: SecondLooks;
   /** Waits for room. @throws {TransientError} If the stream was started anew meanwhile. */
@@ -57,8 +61,10 @@ export class LargeFiles {
 
   /** Sends one file; whatever happens is dealt with here. */
   async send(path: string, priority: Priority, ticket: Ticket): Promise<void> {
-    const { index, course } = this.#options;
+    const { index, tree, course } = this.#options;
     const began = course();
+    const stat = statOrUndefined(tree, path);
+    if (stat && standingOf(path, stat, this.#options) === "out") return;
     const trustsAppends = priority === "live" && !this.#toBeProven.delete(path);
     try {
       const held = index.get(path);
@@ -111,6 +117,8 @@ export class LargeFiles {
       : push({ kind: "attributes", path, attributes: sendableAttributes(stat, policy.abilities) }, priority);
     index.set(path, heldFrom(stat, ""), sequence);
     index.setSignature(path, signature, sequence);
+    // It may have left the set while it was on its way.
+    if (standingOf(path, stat, this.#options) === "out") index.markLeftover(path, true);
     solved(path);
     if (result.state === "sent" && result.restless) return secondLooks.addRestless(path);
     const isProven = result.state === "unchanged" || !result.appended;

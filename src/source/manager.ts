@@ -12,12 +12,15 @@ import type { FlushResult, LaneStatus, SourceStatus } from "../base/status.ts";
 
 import type { Hint, Interceptor, InterceptorOptions } from "../intercept/interceptor.ts";
 import type { FileSystem } from "../sys/file_system.ts";
+import { isClosed } from "./detect_context.ts";
 import { Index } from "./index.ts";
 import type { IndexKeeper } from "./index_keeper.ts";
+import { noLeftovers } from "./leftovers.ts";
 import { Polling } from "./polling.ts";
 import { Replicator } from "./replicator.ts";
 import type { ReplicatorOptions } from "./replicator_options.ts";
 import { RootGuard } from "./root_guard.ts";
+import type { Scope } from "./scope.ts";
 
 /** One target of a set. */
 export interface ManagedTarget {
@@ -39,7 +42,8 @@ export interface ManagerOptions {
   chooseInterceptor: (options: InterceptorOptions) => { interceptor: Interceptor; reason: string };
   policy: ReplicatorOptions["policy"];
   windowBytes?: number;
-  isExcluded: (path: string) => boolean;
+  /** What is in the set. */
+  scope: Scope;
   /** Identity of the root in an earlier run, `undefined` if there was none; and keeps the one of this run. */
   rootIdentity: { known: string | undefined; save: (identity: string) => void };
   clock: Clock;
@@ -163,14 +167,18 @@ export class Manager {
   }
 
   async #runWithRoot(guard: RootGuard): Promise<void> {
-    const { chooseInterceptor, root, isExcluded, signal, clock, rootIdentity } = this.#options;
+    const { chooseInterceptor, root, scope, signal, clock, rootIdentity } = this.#options;
     // Deletions below an exchanged root have no evidence: nobody deleted anything there.
     const exchanged = this.#knownIdentity !== undefined && this.#knownIdentity !== guard.identity;
     this.#blocked = "";
     const stop = new AbortController();
     const whileHere = AbortSignal.any([signal, stop.signal]);
     const onHints = (hints: Hint[]) => this.#take(hints, stop);
-    const { interceptor, reason } = chooseInterceptor({ root, onHints, isExcluded });
+    const { interceptor, reason } = chooseInterceptor({
+      root,
+      onHints,
+      isExcluded: (directory) => isClosed(directory, { scope }),
+    });
     this.#interceptorReason = reason;
     const keepers: IndexKeeper[] = [];
     try {
@@ -216,7 +224,7 @@ export class Manager {
       signal: AbortSignal;
     },
   ): Replicator {
-    const { clock, log, windowBytes, isExcluded, policy } = this.#options;
+    const { clock, log, windowBytes, scope, policy } = this.#options;
     return new Replicator({
       target: target.label,
       connect: target.connect,
@@ -230,7 +238,7 @@ export class Manager {
       agent: AGENT,
       policy: { ...policy, deleteAbsent: policy.deleteAbsent && !exchanged },
       pausedDeletions: exchanged ? "the root is another directory than before: deletions wait" : "",
-      isExcluded,
+      scope,
       watch,
       rootStands: () => guard.stands(),
       onChange: () => this.#tellChangeSoon(),
@@ -314,4 +322,5 @@ const idleLane: LaneStatus = {
   retries: 0,
   errors: 0,
   opsSent: {},
+  leftovers: noLeftovers,
 };

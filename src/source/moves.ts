@@ -61,6 +61,7 @@ export class Moves {
         batch.priority,
       );
       this.#context.index.exchange(from, path, sequence);
+      this.#context.index.markLeftover(path, false);
       this.#noteMoved(path, stat, sequence);
       if (elsewhere === from) this.#noteMoved(from, batch.present.get(from)!, sequence);
       batch.directories.add(parentPath(from)).add(parentPath(path));
@@ -70,8 +71,7 @@ export class Moves {
       return false;
     }
     const plain = held.kind !== "directory" && stat.kind !== "directory";
-    if (!plain) await this.#deletions.remove(path, batch);
-    return true;
+    return plain || await this.#deletions.remove(path, batch);
   }
 
   async #move(from: string, path: string, stat: Stat, batch: Batch): Promise<void> {
@@ -83,8 +83,10 @@ export class Moves {
       batch.priority,
     );
     index.move(from, path, sequence);
+    index.markLeftover(path, false);
     this.#noteMoved(path, stat, sequence);
     batch.directories.add(parentPath(from)).add(parentPath(path));
+    await this.#deletions.removePassage(parentPath(from), batch);
     // What changed below under the old name is looked for under the new one.
     if (stat.kind === "directory") this.#context.lookBelow(path, batch.ticket);
   }

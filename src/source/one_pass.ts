@@ -9,6 +9,7 @@ import type { Log } from "../base/log.ts";
 import { AGENT } from "../base/version.ts";
 import type { Tree } from "../sys/file_system.ts";
 import { Index } from "./index.ts";
+import type { Scope } from "./scope.ts";
 import { Replicator } from "./replicator.ts";
 import type { ReplicatorOptions } from "./replicator_options.ts";
 
@@ -21,7 +22,7 @@ export interface OnePassOptions {
   policy: ReplicatorOptions["policy"];
   /** Paths to make equal, with everything below. @default {[""]} everything */
   roots?: string[];
-  isExcluded?: (path: string) => boolean;
+  scope?: Scope;
   rootStands: () => boolean;
   /** Only tells what would be done. */
   onPlanned?: (action: string, path: string, bytes: number) => void;

@@ -13,7 +13,7 @@
 import { ProtocolError, reasonOf, TransientError } from "../base/errors.ts";
 import { limits } from "../base/limits.ts";
 import { isWithin } from "../base/path.ts";
-import type { LaneState, LaneStatus } from "../base/status.ts";
+import type { LaneState, LaneStatus, LeftoverStatus } from "../base/status.ts";
 import type { Hint } from "../intercept/interceptor.ts";
 import { hashSmallFile } from "../mirror/transfer.ts";
 import type { Op } from "../ops/op.ts";
@@ -29,9 +29,11 @@ import type { DetectContext } from "./detect_context.ts";
 import { Doubts } from "./doubts.ts";
 import { Lane, type Priority } from "./lane.ts";
 import { LargeFiles } from "./large_files.ts";
+import { LeftoverCount } from "./leftovers.ts";
 import { Problems } from "./problems.ts";
 import type { ReplicatorOptions } from "./replicator_options.ts";
 import { Requests } from "./requests.ts";
+import { unknownFacts, wholeScope } from "./scope.ts";
 import { SecondLooks } from "./second_looks.ts";
 import { Stream } from "./stream.ts";
 import { type Ticket, Tickets } from "./tickets.ts";
@@ -44,6 +46,7 @@ export class Replicator {
   bytesRead = 0;
   readonly #options: ReplicatorOptions;
   readonly #tickets = new Tickets();
+  readonly #leftoverCount = new LeftoverCount();
   readonly #detector: Detector;
   readonly #agenda: Agenda;
   readonly #requests: Requests;
@@ -184,6 +187,41 @@ export class Replicator {
     return this.#agenda.verify();
   }
 
+  /** The set is another one than before. Resolves when everything was looked at by its new rules. */
+  scopeChanged(): Promise<void> {
+    const scope = this.#options.scope ?? wholeScope;
+    // What is no business of the set any more is no problem of it.
+    for (const { path } of this.problems.list()) {
+      if (scope.standing(path, unknownFacts) === "out") this.problems.clear(path);
+    }
+    return this.#agenda.verify();
+  }
+
+  /** What the target holds and the set has no more. */
+  leftovers(): LeftoverStatus {
+    return this.#leftoverCount.count(this.#options.index);
+  }
+
+  /**
+   * Removes leftovers from the target: all, or those at these paths and below them. What is pushed waits for its ack
+   * like any change.
+   *
+   * @returns How many entries are removed.
+   * @throws {TransientError} If the target has not told yet what it holds, or a new stream began meanwhile.
+   */
+  async purge(paths?: string[]): Promise<number> {
+    if (!this.#stream.isReady) {
+      throw new TransientError("Cannot purge: what the target holds is not known yet");
+    }
+    const all = [...this.#options.index.leftovers()].map(({ path }) => path);
+    const chosen = paths ? all.filter((path) => paths.some((above) => isWithin(path, above))) : all;
+    const ticket = this.#tickets.take();
+    using _hold = this.#tickets.hold(ticket);
+    const count = await this.#detector.purge(chosen, ticket);
+    this.#bell.ring();
+    return count;
+  }
+
   /** Looks at a directory with everything below, at the pace of the mirror. Resolves when it was done. */
   lookAt(path: string): Promise<void> {
     return this.#agenda.lookAt(path);
@@ -271,6 +309,7 @@ export class Replicator {
       retries: this.lane.stats.retries,
       errors: this.#failures,
       opsSent: { ...this.lane.stats.opsSent },
+      leftovers: this.#leftoverCount.take(this.#options.index),
     };
   }
 
@@ -442,7 +481,7 @@ export class Replicator {
       problem: (path, op, error) => this.#addProblem(path, op, error),
       solved: (path) => this.problems.clear(path),
       rootStands,
-      isExcluded: this.#options.isExcluded ?? (() => false),
+      scope: this.#options.scope ?? wholeScope,
       emptied: (reason) => void (this.#emptied = reason),
       settles: (directory) => this.#roots.some((root) => isWithin(directory, root)),
       onRead: (bytes) => void (this.bytesRead += bytes),

@@ -10,6 +10,7 @@ import type { Session } from "../wire/session.ts";
 import type { DetectContext } from "./detect_context.ts";
 import type { Index } from "./index.ts";
 import type { IndexKeeper } from "./index_keeper.ts";
+import type { Scope } from "./scope.ts";
 
 /** What a replicator needs. */
 export interface ReplicatorOptions {
@@ -28,9 +29,10 @@ export interface ReplicatorOptions {
   policy: Omit<TransferPolicy, "abilities"> & { deleteAbsent: boolean };
   /** Why deletions wait (`policy.deleteAbsent` is false then); `""` if they do not. */
   pausedDeletions?: string;
+  /** What is in the set. @default everything */
+  scope?: Scope;
   /** See {@linkcode DetectContext.watch}. @default nothing is heard, and nothing need be */
   watch?: DetectContext["watch"];
-  isExcluded?: (path: string) => boolean;
   /** Whether the root still stands where it stood. */
   rootStands: () => boolean;
   /** Whether two changes shortly after one another can leave the same times. @default as the kernel is */

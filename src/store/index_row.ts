@@ -8,7 +8,7 @@
  * │ u32     │ u8   │ u8    │ u16  │ u32 │ u32 │ u53    │ i64      │ i64      │ i64   │ u53   │ u16       │      │ up to end   │
  * └─────────┴──────┴───────┴──────┴─────┴─────┴────────┴──────────┴──────────┴───────┴───────┴───────────┴──────┴─────────────┘
  * kind   1 file · 2 directory · 3 symlink · 4 fifo · 5 socket · 6 block · 7 character
- * flags  1 trusted · 2 has a signature
+ * flags  1 trusted · 2 has a signature · 4 leftover
  * ```
  *
  * `parent` is the id of the directory's row. The root's id is {@linkcode ROOT_ID}; its parent is 0 and its name empty.
@@ -51,6 +51,7 @@ export const DIRECTORY_CODE = codesByKind.directory;
 
 const TRUSTED = 1;
 const HAS_SIGNATURE = 2;
+const LEFTOVER = 4;
 
 /** One entry of the index with its place in the tree. */
 export interface IndexRow {
@@ -60,6 +61,8 @@ export interface IndexRow {
   kindCode: number;
   trusted: boolean;
   hasSignature: boolean;
+  /** @default {false} */
+  isLeftover?: boolean;
   mode: number;
   uid: number;
   gid: number;
@@ -111,7 +114,9 @@ export interface PersistentIndex {
 export function encodeIndexRow(row: IndexRow): Uint8Array<ArrayBuffer> {
   rowWriter.reset();
   rowWriter.u32(row.parent).u8(row.kindCode)
-    .u8((row.trusted ? TRUSTED : 0) | (row.hasSignature ? HAS_SIGNATURE : 0))
+    .u8(
+      (row.trusted ? TRUSTED : 0) | (row.hasSignature ? HAS_SIGNATURE : 0) | (row.isLeftover ? LEFTOVER : 0),
+    )
     .u16(row.mode).u32(row.uid).u32(row.gid).u53(row.size)
     .i64(row.mtimeNs).i64(row.ctimeNs).i64(BigInt.asIntN(64, row.ino)).u53(row.dev)
     .bytes16(row.name).raw(row.linkTarget);
@@ -133,7 +138,7 @@ export function decodeIndexRow(id: number, bytes: Uint8Array): IndexRow {
   const kindCode = reader.u8();
   const flags = reader.u8();
   if (kindsByCode[kindCode] === undefined) throw new CorruptionError(`kind ${kindCode}`);
-  if (flags > (TRUSTED | HAS_SIGNATURE)) throw new CorruptionError(`flags ${flags}`);
+  if (flags > (TRUSTED | HAS_SIGNATURE | LEFTOVER)) throw new CorruptionError(`flags ${flags}`);
   const mode = reader.u16();
   const uid = reader.u32();
   const gid = reader.u32();
@@ -149,12 +154,14 @@ export function decodeIndexRow(id: number, bytes: Uint8Array): IndexRow {
   const linkTarget = reader.raw(reader.left);
   const trusted = (flags & TRUSTED) !== 0;
   const hasSignature = (flags & HAS_SIGNATURE) !== 0;
+  const isLeftover = (flags & LEFTOVER) !== 0;
   return {
     parent,
     name,
     kindCode,
     trusted,
     hasSignature,
+    ...(isLeftover ? { isLeftover } : undefined),
     mode,
     uid,
     gid,

@@ -148,6 +148,7 @@ Deno.test({
         retries: 0,
         errors: 0,
         opsSent: lane.opsSent,
+        leftovers: { count: 0, paths: [] },
       }],
       capture: {
         ...source.capture,

@@ -44,6 +44,7 @@ const source: SourceStatus = {
     retries: 1,
     errors: 0,
     opsSent: { file: 5, unlink: 0 },
+    leftovers: { count: 0, paths: [] },
   }],
   capture: {
     events: 1,

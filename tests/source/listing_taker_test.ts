@@ -6,6 +6,7 @@ import { Index } from "../../src/source/index.ts";
 import { ListingTaker } from "../../src/source/listing_taker.ts";
 import type { Op } from "../../src/ops/op.ts";
 import type { Tree } from "../../src/sys/file_system.ts";
+import { scopeWithout } from "../../src/source/scope.ts";
 import { systemFileSystem } from "../../src/sys/system.ts";
 import { listEntries } from "../../src/target/listing.ts";
 import type { ListedEntry } from "../../src/wire/message.ts";
@@ -80,7 +81,7 @@ class Bench {
       },
       solved: nothing,
       rootStands: () => true,
-      isExcluded: (path) => path === "excluded",
+      scope: scopeWithout((path) => path === "excluded"),
       emptied: nothing,
       settles: () => true,
       watch: () => true,

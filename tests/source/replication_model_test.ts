@@ -23,10 +23,9 @@ import {
 } from "node:fs";
 import fc from "fast-check";
 import { yieldToEvents } from "../../src/base/clock.ts";
-import type { Hint } from "../../src/intercept/interceptor.ts";
 import { lookBelow, Pair } from "../testing/loopback.ts";
 import { tempDirectory } from "../testing/temp.ts";
-import { type Action, history, isTreeAction, TreeActor } from "./tree_actions.ts";
+import { type Action, history, isTreeAction, type Naming, TreeActor, type Unheard } from "./tree_actions.ts";
 
 const HISTORIES = Number(Deno.env.get("UNDERSTUDY_HISTORIES") ?? 1_000);
 const SEED = Number(Deno.env.get("UNDERSTUDY_SEED") ?? Date.now() % 1_000_000);
@@ -39,11 +38,11 @@ const SETTLE_MS = 5_000;
 class World {
   readonly #pair: Pair;
   readonly #actor: TreeActor;
-  #unheard: Hint[] = [];
+  #unheard: Unheard[] = [];
 
-  constructor(pair: Pair) {
+  constructor(pair: Pair, naming: Naming) {
     this.#pair = pair;
-    this.#actor = new TreeActor(pair.sourceRoot);
+    this.#actor = new TreeActor(pair.sourceRoot, naming);
   }
 
   async live(actions: Action[]): Promise<void> {
@@ -60,7 +59,7 @@ class World {
     const { target } = this.#pair;
     switch (action.do) {
       case "hear":
-        return this.#pair.hint(...this.#unheard.splice(0, action.count));
+        return this.#hear(action.count);
       case "overflow":
         this.#unheard = [];
         return this.#pair.hint(lookBelow(""));
@@ -88,8 +87,12 @@ class World {
     }
   }
 
+  #hear(count: number): void {
+    for (const hints of this.#unheard.splice(0, count)) this.#pair.hint(...hints());
+  }
+
   async #settle(): Promise<void> {
-    this.#pair.hint(...this.#unheard.splice(0));
+    this.#hear(this.#unheard.length);
     await this.#pair.settle({ timeoutMs: SETTLE_MS });
   }
 
@@ -124,13 +127,13 @@ function linesOf(root: string, path = "", lines: string[] = []): string[] {
   return lines;
 }
 
-async function check(actions: Action[], directory: string): Promise<void> {
+async function check(naming: Naming, actions: Action[], directory: string): Promise<void> {
   // For a history that never ends.
-  if (LAST_HISTORY) writeFileSync(LAST_HISTORY, JSON.stringify(actions));
+  if (LAST_HISTORY) writeFileSync(LAST_HISTORY, JSON.stringify([naming, actions]));
   mkdirSync(directory);
   try {
     await using pair = await Pair.open({ directory });
-    await new World(pair).live(actions);
+    await new World(pair, naming).live(actions);
   } finally {
     rmSync(directory, { recursive: true });
   }
@@ -139,10 +142,17 @@ async function check(actions: Action[], directory: string): Promise<void> {
 Deno.test(`Replicator makes the replica equal after any history (seed ${SEED}, ${HISTORIES} histories)`, async () => {
   await using directory = await tempDirectory();
   const given = Deno.env.get("UNDERSTUDY_HISTORY");
-  if (given) return await check(JSON.parse(Deno.readTextFileSync(given)), `${directory.path}/given`);
+  if (given) {
+    const [naming, actions] = JSON.parse(Deno.readTextFileSync(given));
+    return await check(naming, actions, `${directory.path}/given`);
+  }
   let number = 0;
   await fc.assert(
-    fc.asyncProperty(history, (actions) => check(actions, `${directory.path}/${++number}`)),
+    fc.asyncProperty(
+      fc.constantFrom<Naming>("then", "now"),
+      history,
+      (naming, actions) => check(naming, actions, `${directory.path}/${++number}`),
+    ),
     {
       seed: SEED,
       numRuns: HISTORIES,

@@ -9,6 +9,7 @@ import { lutimesSync, mkdirSync, renameSync, rmSync, symlinkSync, writeFileSync 
 import { yieldToEvents } from "../../src/base/clock.ts";
 import { limits } from "../../src/base/limits.ts";
 import type { Hint } from "../../src/intercept/interceptor.ts";
+import { scopeWithout } from "../../src/source/scope.ts";
 import { systemFileSystem } from "../../src/sys/system.ts";
 import { lookBelow, moved, Pair, type PairOptions } from "../testing/loopback.ts";
 import { assertSameTree } from "../testing/manifest.ts";
@@ -441,7 +442,7 @@ Deno.test({
   name: "Replicator: what is excluded is neither sent nor removed",
   ignore: needsLinux,
   async fn() {
-    await using pair = await Pair.open({ isExcluded: (path) => path.split("/")[0] === "cache" });
+    await using pair = await Pair.open({ scope: scopeWithout((path) => path.split("/")[0] === "cache") });
     sh("echo x > a; mkdir cache; echo x > cache/f")(pair.sourceRoot);
     await pair.mirror();
     sh("echo x > b; echo y > cache/g")(pair.sourceRoot);

@@ -1,6 +1,9 @@
 /**
  * Random changes of a real tree, each with the hints that a watcher which misses nothing would give; and what else may
  * happen to a source and its target. A change that is not possible does nothing, so that any part of a history is one.
+ *
+ * Watchers name a change in one of two ways: by paths of when it happened (inotify), or by the directory that it was
+ * in and a name, of which the path is that of when it is heard of (fanotify).
  * @module
  */
 import fc from "fast-check";
@@ -24,7 +27,9 @@ import {
   writeSync,
 } from "node:fs";
 import { errorCode } from "../../src/base/errors.ts";
+import { baseName, isWithin, joinPath, parentPath } from "../../src/base/path.ts";
 import type { Hint } from "../../src/intercept/interceptor.ts";
+import { systemFileSystem } from "../../src/sys/system.ts";
 import { lookBelow, moved } from "../testing/loopback.ts";
 
 /** A change of the tree. */
@@ -38,7 +43,7 @@ export type TreeAction =
   | { do: "utimens"; path: string }
   | { do: "mkdir" | "unlink" | "rmtree" | "symlink"; path: string }
   | { do: "rename"; path: string; to: string; paired: boolean }
-  | { do: "link" | "swap"; path: string; to: string }
+  | { do: "link" | "swap" | "exchange"; path: string; to: string }
   | { do: "rotate"; path: string };
 
 /** What happens besides. */
@@ -55,6 +60,12 @@ export type WorldAction =
   | { do: "crash target" }
   | { do: "crash target at call"; call: number; phase: "before" | "after" }
   | { do: "settle" };
+
+/** What waits to be heard: its hints, as they are when it is heard. */
+export type Unheard = () => Hint[];
+
+/** Paths that a watcher tells: of when a change happened, or of when it is heard of. */
+export type Naming = "then" | "now";
 
 /** One step of a history. */
 export type Action = TreeAction | WorldAction;
@@ -98,7 +109,7 @@ const treeAction: fc.Arbitrary<TreeAction> = fc.oneof(
     arbitrary: record({ do: fc.constantFrom("mkdir", "mkdir", "unlink", "rmtree", "symlink"), path }),
   },
   { weight: 6, arbitrary: record({ do: fc.constant("rename"), path, to: path, paired: fc.boolean() }) },
-  { weight: 2, arbitrary: record({ do: fc.constantFrom("link", "swap", "swap"), path, to: path }) },
+  { weight: 2, arbitrary: record({ do: fc.constantFrom("link", "swap", "exchange"), path, to: path }) },
   { weight: 1, arbitrary: record({ do: fc.constant("rotate"), path }) },
 ) as fc.Arbitrary<TreeAction>;
 
@@ -140,28 +151,47 @@ export const history: fc.Arbitrary<Action[]> = fc.array(
 /** Does changes in a tree. */
 export class TreeActor {
   readonly #root: string;
+  readonly #naming: Naming;
   #number = 0;
 
   /** @param root Absolute path. */
-  constructor(root: string) {
+  constructor(root: string, naming: Naming) {
     this.#root = root;
+    this.#naming = naming;
   }
 
-  /** Does one; gives its hints, none if it is not possible. */
-  act(action: TreeAction): Hint[] {
-    const hints: Hint[] = [];
+  /** Does one; gives what is to be heard of it, nothing if it is not possible. */
+  act(action: TreeAction): Unheard[] {
+    const hints = new Hints(this.#naming === "now" ? (path) => this.#handleOf(path) : fixed);
     try {
       this.#act(action, hints);
     } catch (error) {
       // The system refuses what is not possible; our own mistakes are no errors of the system.
       if (errorCode(error) === "") throw error;
     }
-    return hints;
+    return hints.unheard;
   }
 
-  #act(action: TreeAction, hints: Hint[]): void {
+  /** A path that follows the directory which it is in now: `undefined` once that is gone. */
+  #handleOf(path: string): PathWhenHeard {
+    const { ino } = lstatSync(this.#at(parentPath(path)));
+    return () => {
+      const directory = this.#findDirectory(ino, "");
+      return directory === undefined ? undefined : joinPath(directory, baseName(path));
+    };
+  }
+
+  #findDirectory(ino: number, at: string): string | undefined {
+    if (lstatSync(this.#at(at)).ino === ino) return at;
+    for (const entry of readdirSync(this.#at(at), { withFileTypes: true })) {
+      const found = entry.isDirectory() ? this.#findDirectory(ino, joinPath(at, entry.name)) : undefined;
+      if (found !== undefined) return found;
+    }
+  }
+
+  #act(action: TreeAction, hints: Hints): void {
     const at = this.#at(action.path);
-    const look = (path: string) => void hints.push({ kind: "look", path });
+    const look = (path: string) => hints.look(path);
     switch (action.do) {
       case "write":
         this.#refuseLink(at);
@@ -211,6 +241,8 @@ export class TreeActor {
         return look(action.to);
       case "swap":
         return this.#swap(action.path, action.to, hints);
+      case "exchange":
+        return this.#exchange(action.path, action.to, hints);
       case "rotate":
         this.#rename(action.path, `${action.path}.1`, hints);
         writeFileSync(at, this.#bytes(20));
@@ -244,17 +276,28 @@ export class TreeActor {
     look(path);
   }
 
-  #rename(from: string, to: string, hints: Hint[], paired = true): void {
+  #rename(from: string, to: string, hints: Hints, paired = true): void {
     const isDirectory = lstatSync(this.#at(from)).isDirectory();
     renameSync(this.#at(from), this.#at(to));
-    if (paired) hints.push(moved(from, to, isDirectory));
-    else hints.push({ kind: "look", path: from }, isDirectory ? lookBelow(to) : { kind: "look", path: to });
+    if (paired) return hints.moved(from, to, isDirectory);
+    hints.look(from);
+    if (isDirectory) hints.lookBelow(to);
+    else hints.look(to);
   }
 
-  #swap(a: string, b: string, hints: Hint[]): void {
+  /** Both names change at once: renameat2(2) with RENAME_EXCHANGE. */
+  #exchange(a: string, b: string, hints: Hints): void {
+    const [isDirectory, isOther] = [a, b].map((path) => lstatSync(this.#at(path)).isDirectory());
+    using tree = systemFileSystem().openTree(this.#root);
+    tree.rename(a, b, { exchange: true });
+    hints.moved(a, b, isDirectory);
+    hints.moved(b, a, isOther);
+  }
+
+  #swap(a: string, b: string, hints: Hints): void {
     lstatSync(this.#at(b));
     // Neither may lie within the other.
-    if (`${a}/`.startsWith(`${b}/`) || `${b}/`.startsWith(`${a}/`)) return;
+    if (isWithin(a, b) || isWithin(b, a)) return;
     this.#rename(a, "swapped", hints);
     this.#rename(b, a, hints);
     this.#rename("swapped", b, hints);
@@ -274,6 +317,46 @@ export class TreeActor {
   #refuseLink(at: string): void {
     const found = lstatSync(at, { throwIfNoEntry: false });
     if (found?.isSymbolicLink()) throw Object.assign(new Error("it is a link"), { code: "ELOOP" });
+  }
+}
+
+/** A path as it is when it is asked for. */
+type PathWhenHeard = () => string | undefined;
+
+function fixed(path: string): PathWhenHeard {
+  return () => path;
+}
+
+/** Gathers what is to be heard of one action. */
+class Hints {
+  readonly unheard: Unheard[] = [];
+  readonly #pathWhenHeard: (path: string) => PathWhenHeard;
+
+  constructor(pathWhenHeard: (path: string) => PathWhenHeard) {
+    this.#pathWhenHeard = pathWhenHeard;
+  }
+
+  look(path: string): void {
+    this.#add([path], ([now]) => ({ kind: "look", path: now }));
+  }
+
+  lookBelow(path: string): void {
+    this.#add([path], ([now]) => lookBelow(now));
+  }
+
+  moved(from: string, to: string, directory: boolean): void {
+    this.#add([from, to], ([fromNow, toNow]) => moved(fromNow, toNow, directory));
+  }
+
+  #add(paths: string[], hint: (now: string[]) => Hint): void {
+    const asked = paths.map(this.#pathWhenHeard);
+    this.unheard.push(() => {
+      const now = asked.map((path) => path());
+      const known = now.filter((path) => path !== undefined);
+      if (known.length === now.length) return [hint(known)];
+      // Where one of its directories is gone, a rename is a change at the other.
+      return known.map((path) => lookBelow(path));
+    });
   }
 }
 

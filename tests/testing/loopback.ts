@@ -25,6 +25,7 @@ import { Index } from "../../src/source/index.ts";
 import { IndexKeeper } from "../../src/source/index_keeper.ts";
 import { Replicator } from "../../src/source/replicator.ts";
 import type { ReplicatorOptions } from "../../src/source/replicator_options.ts";
+import type { Scope } from "../../src/source/scope.ts";
 import { RootGuard } from "../../src/source/root_guard.ts";
 import { openIndexStore } from "../../src/store/index_store.ts";
 import type { FileSystem } from "../../src/sys/file_system.ts";
@@ -325,7 +326,8 @@ export interface PairOptions {
   /** Whether the source remembers its index. @default {true} */
   keepsIndex?: boolean;
   pausedDeletions?: string;
-  isExcluded?: (path: string) => boolean;
+  /** What is in the set. @default everything */
+  scope?: Scope;
   /** Wraps the file system of the source. */
   sourceFileSystem?: FileSystem;
   /** Both trees and all state are made in it. @default a temporary directory of the pair */
@@ -411,7 +413,7 @@ export class Pair implements AsyncDisposable {
         ...policy,
       },
       pausedDeletions: options.pausedDeletions,
-      isExcluded: options.isExcluded,
+      scope: options.scope,
       rootStands: () => guard.stands(),
     });
     const running = replicator.run().catch((error) => void (this.sourceFailure ??= error));
