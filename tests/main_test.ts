@@ -114,7 +114,7 @@ Deno.test("understudy exits 0, 1 and 2 with its words on the right stream", asyn
     understudy("--version"),
     understudy("status", "--state", "/nonexistent/state"),
     understudy("status", "--wat"),
-    understudy("verify", "--repair"),
+    understudy("discover", "--repair"),
   ]);
   assertEquals([version.code, version.stderr], [0, ""]);
   assert(/^understudy \d+\.\d+\.\d+\n$/.test(version.stdout));
@@ -122,7 +122,7 @@ Deno.test("understudy exits 0, 1 and 2 with its words on the right stream", asyn
   assertEquals(failed.stderr, `understudy: Cannot reach a daemon: none runs on "/nonexistent/state"\n`);
   assertEquals([usage.code, usage.stdout], [2, ""]);
   assertStringIncludes(usage.stderr, "understudy: Cannot use --wat: ");
-  assertEquals([later.code, later.stderr], [2, `understudy: Cannot run "verify": not in this version\n`]);
+  assertEquals([later.code, later.stderr], [2, `understudy: Cannot run "discover": not in this version\n`]);
 });
 
 Deno.test({

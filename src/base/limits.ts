@@ -115,6 +115,20 @@ export const limits = {
   reconnectAttemptsMax: 5,
   /** Problems kept for `status`; further ones are counted only. */
   problemsMax: 1_000,
+  /** Differences that one verification lists; further ones are counted only. */
+  differencesMax: 10_000,
+  /** Directories, and entries in them, that verification takes in one step. A larger directory is a step by itself. */
+  verifyDirectories: 16,
+  verifyEntries: 2_048,
+  /** Bytes of files whose digests are asked for at once, and such questions at a time. */
+  digestBytes: 4 * MiB,
+  digestQuestions: 4,
+  /** Looks at a path that seems to differ and changes meanwhile; then it is left as restless. */
+  verifyLooksMax: 5,
+  /** Where changes may go unheard, what seems to differ is looked at again after this time. */
+  unheardRestMs: 2_000,
+  /** A verification that somebody waits for gives up when the target was away for so long. */
+  verifyPatienceMs: 30_000,
   /** Pause between two background verification scans. */
   verifyEveryMs: 10 * 60_000,
 
@@ -236,4 +250,5 @@ assert(
   "one answer fits one message",
 );
 assert(limits.questionsAtOnce <= limits.questionsMax, "no question closes the session");
+assert(limits.digestBytes <= limits.signatureRangeSize, "digests can be asked for");
 assert(limits.pingAfterMs * 2 < limits.deadAfterMs, "a dead peer had its chance to answer");

@@ -137,3 +137,53 @@ export interface FlushResult {
   /** Targets that have not committed everything. */
   waiting: { target: string; state: string; reason: string }[];
 }
+
+// ——— Verification ———
+
+/** In what an entry differs that both sides have. */
+export type DifferingPart = "kind" | "link" | "size" | "mtime" | "mode" | "owner" | "contents";
+
+/**
+ * Which side a difference is of: the `source` changed unheard, the `target` was changed by another hand, an op was
+ * `lost`, `both`; or a `problem` that is known keeps the path from being replicated.
+ */
+export type DifferenceCause = "source" | "target" | "lost" | "both" | "problem";
+
+/** A path that is not the same on the target, and at rest. */
+export interface Difference {
+  path: string;
+  /** `missing` on the target, `extra` there, or `changed`. A missing or extra directory stands for all below. */
+  kind: "missing" | "extra" | "changed";
+  parts: DifferingPart[];
+  cause: DifferenceCause;
+  /** `standing`: it was to be healed and still differs, or may not be healed. */
+  state: "found" | "healed" | "standing";
+  /** Why it stands; `""` otherwise. */
+  reason: string;
+}
+
+/** What a verification of one target found. */
+export interface VerifyReport {
+  target: string;
+  /** Everything was compared. */
+  complete: boolean;
+  /** Why not; `""` if it was. */
+  reason: string;
+  /** Entries compared. */
+  entries: number;
+  /** Files whose contents were compared, and bytes of them on each side. */
+  files: number;
+  bytes: number;
+  /** Differences in all, and those that were healed. */
+  found: number;
+  healed: number;
+  /** Paths that kept changing and were not judged. */
+  restless: number;
+  /** At most `limits.differencesMax`. */
+  differences: Difference[];
+}
+
+/** Answer to `verify`. */
+export interface VerifyResult {
+  targets: VerifyReport[];
+}

@@ -51,6 +51,11 @@ export const commands: Record<string, Command> = {
     loadHelp: async () => (await import("./flush.ts")).help,
     load: () => import("./flush.ts"),
   },
+  "verify": {
+    summary: "compare a source with its targets, and heal",
+    loadHelp: async () => (await import("./verify.ts")).help,
+    load: () => import("./verify.ts"),
+  },
   "keys": {
     summary: "show public keys",
     loadHelp: async () => (await import("./keys.ts")).help,
@@ -74,7 +79,6 @@ export const laterCommands: readonly string[] = [
   "resume",
   "set",
   "explain",
-  "verify",
   "deleted",
   "versions",
   "archive",

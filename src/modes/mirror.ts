@@ -47,6 +47,7 @@ export async function run(args: string[], io: Io): Promise<ExitCode> {
       blockSize: options.blockSize,
       fastMirrorSizeMin: options.fastMirrorSizeMin,
     },
+    comparesContents: options.content,
     onPlanned: options.dryRun
       ? (action, path, bytes) => void planned.push({ action, path, bytes })
       : undefined,
@@ -87,7 +88,13 @@ export function printSummary(
     io.stderr(`understudy: Cannot ${op} ${quote(path)}: ${reason.replace(/^Cannot [^:]*: /, "")}\n`);
   }
   if (summary.heldBack) io.stderr(`understudy: Cannot delete: ${summary.heldBack}\n`);
-  const { files, entries, bytesRead, bytesSent, problems } = summary;
+  const { files, entries, bytesRead, bytesSent, problems, compared } = summary;
+  if (compared) {
+    io.stdout(
+      `compared contents of ${compared.files} files that looked equal (${formatSize(compared.bytes)}): ` +
+        `${compared.differing === 0 ? "all are" : `${compared.differing} differed`}\n`,
+    );
+  }
   io.stdout(
     `${done} ${files} files of ${entries} entries, read ${formatSize(bytesRead)} (${bytesRead} bytes), ` +
       `sent ${formatSize(bytesSent)} (${bytesSent} bytes), ${problems.length} problems\n`,

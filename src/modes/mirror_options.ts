@@ -25,6 +25,7 @@ Options:
   -n, --dry-run            prints what would be done and changes nothing
   --no-delete              keeps what the target has and DIR has not
   --full                   sends every file whole, without comparing blocks
+  --content                compares the contents of files that look equal, too, by digests that both sides make
   --progress               prints progress lines where stdout is no terminal, too
 ${transferHelp}\
   --json                   prints the summary as JSON
@@ -42,6 +43,8 @@ export interface MirrorOptions extends TransferOptions {
   /** What the target has and the source has not is removed. */
   delete: boolean;
   full: boolean;
+  /** Contents of files that look equal are compared, too. */
+  content: boolean;
   /** Progress is asked for even where nobody seems to look. */
   progress: boolean;
 }
@@ -59,6 +62,7 @@ export function parseMirrorOptions(args: string[], io: Pick<Io, "env">): MirrorO
       "dry-run": flag("n"),
       "no-delete": flag(),
       full: flag(),
+      content: flag(),
       progress: flag(),
     },
     positionals: ["DIR", "TARGET"],
@@ -70,6 +74,7 @@ export function parseMirrorOptions(args: string[], io: Pick<Io, "env">): MirrorO
     dryRun: options["dry-run"],
     delete: !options["no-delete"],
     full: options.full,
+    content: options.content,
     progress: options.progress,
   };
 }

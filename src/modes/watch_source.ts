@@ -10,7 +10,7 @@ import { createLog, type Log } from "../base/log.ts";
 import { MemoryKeeper } from "../base/memory.ts";
 import { quote } from "../base/path.ts";
 import type { LaneStatus } from "../base/status.ts";
-import type { ControlHandlers, FlushRequest } from "../control/api.ts";
+import type { ControlHandlers, FlushRequest, VerifyArguments } from "../control/api.ts";
 import { serveHttp } from "../control/http.ts";
 import { type ControlHandler, serveControl } from "../control/server.ts";
 import { controlSocketIn } from "../control/socket_path.ts";
@@ -92,6 +92,7 @@ export async function run(args: string[], io: Io): Promise<ExitCode> {
   const handlers: ControlHandlers = {
     status: () => Promise.resolve(manager.status()),
     flush: (args: FlushRequest, signal) => manager.flush(args.timeoutMs, signal),
+    verify: (args: VerifyArguments, signal) => manager.verify(args, signal),
   };
   await using _control = await serveControl({
     path: controlSocketIn(directory),

@@ -103,6 +103,18 @@ export class Index implements PersistentIndex {
     return names;
   }
 
+  /** Names of the directories in a directory, in no order; none if there is no such directory. */
+  childDirectories(path: string): string[] {
+    const names: string[] = [];
+    const { firstChild, nextSibling, kind } = this.#table;
+    const id = this.#paths.locate(path);
+    if (id === 0) return names;
+    for (let child = firstChild[id]; child !== 0; child = nextSibling[child]) {
+      if (kind[child] === DIRECTORY_CODE) names.push(pathFromBytes(this.#table.name(child)));
+    }
+    return names;
+  }
+
   /** Entries in a directory; 0 if there is no such directory. */
   countChildren(path: string): number {
     const { firstChild, nextSibling } = this.#table;

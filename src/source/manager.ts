@@ -4,11 +4,11 @@
  * @module
  */
 import type { Clock } from "../base/clock.ts";
-import { errorCode, reasonOf } from "../base/errors.ts";
+import { CommandError, errorCode, reasonOf } from "../base/errors.ts";
 import { limits } from "../base/limits.ts";
 import type { Log } from "../base/log.ts";
 import { AGENT, VERSION } from "../base/version.ts";
-import type { FlushResult, LaneStatus, SourceStatus } from "../base/status.ts";
+import type { FlushResult, LaneStatus, SourceStatus, VerifyResult } from "../base/status.ts";
 
 import type { Hint, Interceptor, InterceptorOptions } from "../intercept/interceptor.ts";
 import type { FileSystem } from "../sys/file_system.ts";
@@ -21,6 +21,7 @@ import { Replicator } from "./replicator.ts";
 import type { ReplicatorOptions } from "./replicator_options.ts";
 import { RootGuard } from "./root_guard.ts";
 import type { Scope } from "./scope.ts";
+import type { VerifyRequest } from "./verification.ts";
 
 /** One target of a set. */
 export interface ManagedTarget {
@@ -108,6 +109,15 @@ export class Manager {
     const committed = running !== undefined && await this.#settle(running, timeout);
     const waiting = committed ? [] : this.#waiting();
     return { committed, waiting };
+  }
+
+  /** Compares the whole tree with every target. */
+  async verify(request: VerifyRequest, signal: AbortSignal): Promise<VerifyResult> {
+    const whileHere = AbortSignal.any([signal, this.#options.signal]);
+    const replicators = this.#running?.replicators;
+    if (!replicators) throw new CommandError(`Cannot verify: ${this.#blocked || "the root is not open"}`);
+    const verified = replicators.map((replicator) => replicator.verification.run(request, whileHere));
+    return { targets: await Promise.all(verified) };
   }
 
   status(): SourceStatus {
@@ -240,6 +250,7 @@ export class Manager {
       pausedDeletions: exchanged ? "the root is another directory than before: deletions wait" : "",
       scope,
       watch,
+      heard: () => this.#hear(),
       rootStands: () => guard.stands(),
       onChange: () => this.#tellChangeSoon(),
     });
@@ -272,6 +283,13 @@ export class Manager {
       return replicator.settled(signal);
     });
     return (await Promise.all(settled)).every(Boolean);
+  }
+
+  /** Has all that was heard of handed on, and the rest looked at. @returns Whether nothing can be unheard then. */
+  async #hear(): Promise<boolean> {
+    const heard = await this.#running?.interceptor.sync() ?? false;
+    if (heard) this.#running?.polling.lookNow();
+    return heard;
   }
 
   #laneStatuses(): LaneStatus[] {

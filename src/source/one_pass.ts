@@ -24,6 +24,8 @@ export interface OnePassOptions {
   roots?: string[];
   scope?: Scope;
   rootStands: () => boolean;
+  /** Compares the contents of files that look equal, too. @default {false} */
+  comparesContents?: boolean;
   /** Only tells what would be done. */
   onPlanned?: (action: string, path: string, bytes: number) => void;
   onKept?: (path: string, reason: string) => void;
@@ -60,6 +62,8 @@ export interface PassSummary {
   /** Bytes on the line, both ways. */
   bytesSent: number;
   bytesReceived: number;
+  /** Files that looked equal and whose contents were compared, bytes of them, and those that differed. */
+  compared?: { files: number; bytes: number; differing: number };
   problems: Problem[];
   /** Why nothing was removed, `""` if deletions were not held back. */
   heldBack: string;
@@ -77,6 +81,7 @@ export async function runOnePass(options: OnePassOptions): Promise<PassSummary> 
   const { onProgress } = options;
   using stop = stopOn(options.signal);
   let wasConnected = false;
+  const planned = new Set<string>();
   const replicator: Replicator = new Replicator({
     ...options,
     // Nobody comes back to use them.
@@ -84,7 +89,10 @@ export async function runOnePass(options: OnePassOptions): Promise<PassSummary> 
     index: new Index(),
     agent: AGENT,
     signal: stop.signal,
-    planned: options.onPlanned,
+    planned: options.onPlanned && ((action, path, bytes) => {
+      planned.add(path);
+      options.onPlanned!(action, path, bytes);
+    }),
     kept: options.onKept,
     connect: async (signal) => {
       const session = await options.connect(signal);
@@ -103,13 +111,34 @@ export async function runOnePass(options: OnePassOptions): Promise<PassSummary> 
     const done = await replicator.mirrored() && await replicator.settled();
     if (!done && !replicator.deletionsWait) await running;
     options.signal.throwIfAborted();
+    const compared = done && options.comparesContents
+      ? await compareContents(replicator, options, planned)
+      : undefined;
     onProgress?.(progressOf(replicator));
-    return summaryOf(replicator);
+    return { ...summaryOf(replicator), ...compared && { compared } };
   } finally {
     clearInterval(telling);
     stop.abort();
     await running.catch(() => {});
   }
+}
+
+/** Compares what sizes and times called equal; what differs is sent, or planned. */
+async function compareContents(
+  replicator: Replicator,
+  { onPlanned, signal, clock }: OnePassOptions,
+  planned: Set<string>,
+): Promise<PassSummary["compared"]> {
+  const request = { repair: onPlanned === undefined, without: planned };
+  const { files, bytes, differences } = await replicator.verification.runContents(request, signal);
+  for (const { path, state, reason } of differences) {
+    onPlanned?.("update", path, 0);
+    if (state === "standing") {
+      const problem = { path, op: "verify", reason };
+      replicator.problems.add(problem, clock.nowMs());
+    }
+  }
+  return { files, bytes, differing: differences.length };
 }
 
 function progressOf(replicator: Replicator): PassProgress {

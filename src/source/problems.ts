@@ -20,6 +20,11 @@ export class Problems {
     return this.#byPath.size + this.#unlisted;
   }
 
+  /** The problem of a path, if it is known to have one. */
+  of(path: string): StandingProblem | undefined {
+    return this.#byPath.get(path);
+  }
+
   list(): StandingProblem[] {
     return [...this.#byPath.values()];
   }

@@ -30,6 +30,7 @@ import { Doubts } from "./doubts.ts";
 import { Lane, type Priority } from "./lane.ts";
 import { LargeFiles } from "./large_files.ts";
 import { LeftoverCount } from "./leftovers.ts";
+import { Patience } from "./patience.ts";
 import { Problems } from "./problems.ts";
 import type { ReplicatorOptions } from "./replicator_options.ts";
 import { Requests } from "./requests.ts";
@@ -37,11 +38,13 @@ import { unknownFacts, wholeScope } from "./scope.ts";
 import { SecondLooks } from "./second_looks.ts";
 import { Stream } from "./stream.ts";
 import { type Ticket, Tickets } from "./tickets.ts";
+import { Verification } from "./verification.ts";
 
 /** Replicates to one target. */
 export class Replicator {
   readonly problems = new Problems();
   readonly lane: Lane;
+  readonly verification: Verification;
   /** Bytes read from files. */
   bytesRead = 0;
   readonly #options: ReplicatorOptions;
@@ -129,6 +132,7 @@ export class Replicator {
       broken: (error) => this.#broken.reject(error),
       onChange: () => this.#bell.ring(),
     });
+    this.verification = this.#makeVerification(context);
     this.#connection = new Connection({
       connect,
       clock,
@@ -517,6 +521,41 @@ export class Replicator {
   #isRacy({ ctimeNs }: Readonly<Stat>): boolean {
     const ageMs = this.#options.clock.nowMs() - Number(ctimeNs / 1_000_000n);
     return (this.#options.coarseFileTimes ?? COARSE_FILE_TIMES) && ageMs < limits.racyMs;
+  }
+
+  #makeVerification(context: DetectContext): Verification {
+    const { target, clock, heard = () => Promise.resolve(true) } = this.#options;
+    const patience = new Patience({
+      clock,
+      trouble: () => this.#trouble(),
+      isReady: () => this.#stream.isReady && this.#stream.isMirrored,
+      settled: (signal) => this.settled(signal),
+    });
+    return new Verification({
+      ...context,
+      target,
+      clock,
+      heard,
+      requests: this.#requests,
+      problems: this.problems,
+      reachable: (signal) => patience.reachable(signal),
+      settled: (signal) => patience.settled(signal),
+      doubt: (paths) => {
+        this.#doubts.add(paths);
+        this.#bell.ring();
+      },
+      distrust: (path) => this.#distrust(path, this.#tickets.take()),
+      lookAgain: (path) => this.#agenda.markDirty(path),
+      deletionsWait: () => this.deletionsWait,
+    });
+  }
+
+  /** Why the target cannot be asked now, `""` if it can. */
+  #trouble(): string {
+    if (this.#stopped) return "it was stopped";
+    const { state, reason } = this.#state();
+    const isInTrouble = state === "refused" || state === "disconnected" || this.#blockedReason !== "";
+    return isInTrouble ? `it is ${state}${reason === "" ? "" : `: ${reason}`}` : "";
   }
 
   /** What the index says of the contents of a file is not so: it is sent again, whatever its times say. */

@@ -43,6 +43,8 @@ export interface ReplicatorOptions {
   givesUp?: (error: unknown, attempts: number) => boolean;
   planned?: DetectContext["planned"];
   kept?: DetectContext["kept"];
+  /** Has every hint of the changes so far handed on; `false` if that cannot be promised. @default there are none */
+  heard?: () => Promise<boolean>;
   /** Something that `status` shows may have changed. */
   onChange?: () => void;
 }

@@ -9,7 +9,8 @@ import type { FileSystem, Tree } from "../sys/file_system.ts";
 import { placeOf } from "../sys/place.ts";
 import { decodeMessage, encodeMessage, type Message } from "../wire/message.ts";
 import type { Session, SessionStats } from "../wire/session.ts";
-import { listEntries, signFile } from "./listing.ts";
+import { digestEntries } from "./digests.ts";
+import { listDirectory, listEntries, signFile } from "./listing.ts";
 
 /** What is looked at. */
 export interface OnlookerOptions {
@@ -90,6 +91,14 @@ class Onlooker implements Session {
       case "list":
         if (this.#tree) return yield* listEntries(this.#tree, message);
         yield { type: "listing", request: message.request, entries: [], problem: "", last: true };
+        return;
+      case "list-directory":
+        if (this.#tree) return yield* listDirectory(this.#tree, message);
+        yield { type: "listing", request: message.request, entries: [], problem: "", last: true };
+        return;
+      case "digest":
+        if (this.#tree) return yield* digestEntries(this.#tree, message);
+        yield { type: "digests", request: message.request, nowNs: 0n, entries: [] };
         return;
       case "sign":
         if (this.#tree) return yield* signFile(this.#tree, message);

@@ -13,14 +13,14 @@
  * @module
  */
 import { type Clock, systemClock, yieldToEvents } from "../../src/base/clock.ts";
-import { ByteReader } from "../../src/base/bytes.ts";
+import { ByteReader, ByteWriter } from "../../src/base/bytes.ts";
 import { TransientError } from "../../src/base/errors.ts";
 import { limits } from "../../src/base/limits.ts";
 import { silentLog } from "../../src/base/log.ts";
 import { quote } from "../../src/base/path.ts";
 import type { Hint } from "../../src/intercept/interceptor.ts";
 import { initHasher } from "../../src/mirror/signature.ts";
-import { decodeOp, type Op } from "../../src/ops/op.ts";
+import { decodeOp, encodeOp, type Op } from "../../src/ops/op.ts";
 import { Index } from "../../src/source/index.ts";
 import { IndexKeeper } from "../../src/source/index_keeper.ts";
 import { Replicator } from "../../src/source/replicator.ts";
@@ -59,6 +59,8 @@ export interface LineFaults {
   delayTurns?: number;
   /** While it is true nothing is delivered. @default {false} */
   isHeld?: boolean;
+  /** Ops that the target acks and does not do: what a bug or a broken disk would make of them. @default none */
+  loses?: (op: Op) => boolean;
 }
 
 /** A place for messages of one session. */
@@ -273,10 +275,23 @@ export class LoopbackTarget {
   }
 
   #take(bytes: Uint8Array): void {
-    const message = decodeMessage(bytes);
+    const message = this.#withoutLost(decodeMessage(bytes));
     this.messageCounts[message.type] = (this.messageCounts[message.type] ?? 0) + 1;
     this.#note(message);
     this.#receiver?.handle(message);
+  }
+
+  /** An op that is lost becomes one that does nothing. */
+  #withoutLost(message: Message): Message {
+    const { loses } = this.faults;
+    if (loses === undefined || message.type !== "ops") return message;
+    const reader = new ByteReader(message.encoded);
+    const writer = new ByteWriter();
+    for (let i = 0; i < message.count; i++) {
+      const op = decodeOp(reader);
+      encodeOp(loses(op) ? { kind: "abandon", transfer: 1_000_000 } : op, writer);
+    }
+    return { ...message, encoded: writer.take() };
   }
 
   #note(message: Message): void {
