@@ -180,6 +180,12 @@ export const limits = {
   recentlyHeardMs: 30_000,
   /** Directories asked one by one whether they lie below a renamed one; with more of them it is always listed. */
   askedNodesMax: 4_096,
+  /** `fanotify`: directories of which the path is known without asking; at most twice as many, then the oldest half goes. */
+  knownHandlesMax: 32_768,
+  /** `fanotify`: places remembered as told of lately; with more of them every renamed directory is looked below. */
+  toldPlacesMax: 4_096,
+  /** `fanotify`: pause before a mounted part that could not be heard in any way, and is polled, is tried again. */
+  partRetryMs: 30_000,
   /** `watchfs`: pauses after which a new directory is looked below again, since its watch comes late. */
   newDirectoryLooksMs: [300, 1_500],
   /** `watchfs`: what went is told so much later: the old name of a rename comes first, as a removal. */

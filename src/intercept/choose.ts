@@ -4,6 +4,8 @@
  */
 import { reasonOf, UsageError } from "../base/errors.ts";
 import { quote } from "../base/path.ts";
+import { FanotifyInterceptor } from "./fanotify.ts";
+import { fanotifyHindrance } from "./fanotify_hindrance.ts";
 import { InotifyInterceptor } from "./inotify.ts";
 import { InotifyQueue } from "./inotify_queue.ts";
 import type { Interceptor, InterceptorOptions, WatchingInterceptorName } from "./interceptor.ts";
@@ -19,10 +21,29 @@ export interface ChosenInterceptor {
   reason: string;
 }
 
-const planned = ["fanotify", "fuse"];
+/** A way to hear of changes. */
+interface Way {
+  name: WatchingInterceptorName;
+  create(options: InterceptorOptions): Interceptor;
+  /** Why it does not work for this root, if it does not. */
+  hindrance(root: string): string | undefined;
+}
+
+/** The best first. `fanotify` is for those who ask for it until it has proven itself. */
+const ways: Way[] = [
+  {
+    name: "fanotify",
+    create: (options) => new FanotifyInterceptor({ ...options, ignoredPid: Deno.pid }),
+    hindrance: fanotifyHindrance,
+  },
+  { name: "inotify", create: (options) => new InotifyInterceptor(options), hindrance: inotifyHindrance },
+  { name: "watchfs", create: (options) => new WatchfsInterceptor(options), hindrance: () => undefined },
+];
+
+const planned = ["fuse"];
 
 /**
- * Makes the interceptor that was asked for. `auto` is `inotify` where it works, else `watchfs`.
+ * Makes the interceptor that was asked for. `auto` is the first of `inotify` and `watchfs` that works here.
  *
  * @throws {UsageError} If there is none of that name, or if it does not work here.
  */
@@ -30,19 +51,29 @@ export function chooseInterceptor(name: string, options: InterceptorOptions): Ch
   if (planned.includes(name)) {
     throw new UsageError(`Cannot intercept by ${quote(name)}: not built yet in this version`);
   }
-  if (name === "watchfs") {
-    return { interceptor: new WatchfsInterceptor(options), reason: "chosen by the user" };
+  if (name === "auto") return chooseBest(options);
+  const way = ways.find((way) => way.name === name);
+  if (!way) {
+    throw new UsageError(`Cannot intercept by ${quote(name)}: known are auto, fanotify, inotify and watchfs`);
   }
-  if (name !== "auto" && name !== "inotify") {
-    throw new UsageError(`Cannot intercept by ${quote(name)}: known are auto, inotify and watchfs`);
+  const hindrance = way.hindrance(options.root);
+  if (hindrance !== undefined) throw new UsageError(`Cannot intercept by ${quote(name)}: ${hindrance}`);
+  return { interceptor: way.create(options), reason: "chosen by the user" };
+}
+
+function chooseBest(options: InterceptorOptions): ChosenInterceptor {
+  const hindrances: string[] = [];
+  for (const way of ways) {
+    if (way.name === "fanotify") continue;
+    const hindrance = way.hindrance(options.root);
+    if (hindrance !== undefined) {
+      hindrances.push(`${way.name} does not work here: ${hindrance}`);
+      continue;
+    }
+    const reason = hindrances.length === 0 ? "the best one that works here" : hindrances.join("; ");
+    return { interceptor: way.create(options), reason };
   }
-  const hindrance = inotifyHindrance();
-  if (hindrance === undefined) {
-    const reason = name === "auto" ? "the best one that works here" : "chosen by the user";
-    return { interceptor: new InotifyInterceptor(options), reason };
-  }
-  if (name === "inotify") throw new UsageError(`Cannot intercept by "inotify": ${hindrance}`);
-  return { interceptor: new WatchfsInterceptor(options), reason: `inotify does not work here: ${hindrance}` };
+  throw new UsageError(`Cannot intercept: ${hindrances.join("; ")}`);
 }
 
 /** Why inotify does not work here, if it does not. */

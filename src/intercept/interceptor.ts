@@ -6,7 +6,7 @@
 import type { Gap } from "./gap.ts";
 
 /** Interceptors that hear of a change afterwards. */
-export type WatchingInterceptorName = "watchfs" | "inotify";
+export type WatchingInterceptorName = "watchfs" | "inotify" | "fanotify";
 
 /** A hint from an interceptor. Paths are relative to the root. */
 export type Hint =

@@ -18,7 +18,7 @@ import {
   transferTable,
 } from "./transfer_options.ts";
 
-const interceptors = ["auto", "watchfs", "inotify"] as const;
+const interceptors = ["auto", "watchfs", "inotify", "fanotify"] as const;
 
 /** Bytes in flight that a user may choose. Below, one frame would not fit; above, memory is wasted. */
 const WINDOW_BYTES_MIN = 2 * limits.messageSizeMax;
@@ -35,7 +35,7 @@ ${targetHelp}
 Options:
   -t, --to TARGET          a target; may be given several times
   --commit MODE            ack: a change is committed when the target has made it durable (default)
-  --intercept HOW          auto, inotify or watchfs (default auto: the best that works here)
+  --intercept HOW          auto, fanotify, inotify or watchfs (default auto: the best that works here)
   --window-bytes SIZE      changes in flight without an ack, ${sizeOption(WINDOW_BYTES_MIN)} to ${
   sizeOption(WINDOW_BYTES_MAX)
 } (default ${sizeOption(limits.windowBytes)})
@@ -78,7 +78,7 @@ export function parseWatchSourceOptions(args: string[], io: Pick<Io, "env">): Wa
       ...transferTable,
       to: many(nonEmpty, "t"),
       commit: one(word(["ack"], ["real", "local", "remote"])),
-      intercept: one(word(interceptors, ["fanotify", "fuse"])),
+      intercept: one(word(interceptors, ["fuse"])),
       "window-bytes": one(size({ min: WINDOW_BYTES_MIN, max: WINDOW_BYTES_MAX })),
       "on-unreachable": one(word(["degrade"], ["block", "fail"])),
       nice: one(whole({ min: 0, max: 19 })),

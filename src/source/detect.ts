@@ -25,6 +25,7 @@ import type { Priority } from "./lane.ts";
 import { Leftovers } from "./leftovers.ts";
 import { Links } from "./links.ts";
 import { Moves } from "./moves.ts";
+import { isSameDirectory, SameParents } from "./same_directory.ts";
 import type { Ticket } from "./tickets.ts";
 
 /** Compares, and pushes ops. */
@@ -57,7 +58,11 @@ export class Detector {
     // Under a path may stand another directory than before: what is asked now must be asked of that one.
     this.#context.tree.forgetDirectories();
     const batch = newBatch(priority, ticket);
-    for (const path of paths) this.#readAttributes(path, batch);
+    const parents = new SameParents(this.#context);
+    for (const path of paths) {
+      const isAllowed = parents.allow(path, (directory) => this.#context.lookBelow(directory, ticket));
+      if (isAllowed) this.#readAttributes(path, batch);
+    }
     await this.#settle(batch);
   }
 
@@ -103,8 +108,13 @@ export class Detector {
         if (!this.#settlesAtOnce(path, stat)) note(batch, path, { ...stat });
       });
     } catch (error) {
-      // Nothing below an unreadable directory counts as deleted (DESIGN §3.8).
+      // Nothing below an unreadable directory counts as deleted (DESIGN §3.8). One that is gone may come back.
       if (!isGone(error)) this.#context.problem(directory, "read", error);
+      else if (directory !== "") absent(directory);
+      return [];
+    }
+    if (!isSameDirectory(directory, this.#context)) {
+      this.#context.lookBelow(directory, ticket);
       return [];
     }
     const held = this.#context.index.children(directory);
@@ -113,6 +123,12 @@ export class Detector {
     batch.directories.add(directory);
     await this.#settle(batch);
     return below;
+  }
+
+  /** Whether a directory that seemed absent is there after all, and was not looked into. */
+  isStanding(path: string): boolean {
+    const { index, tree } = this.#context;
+    return index.isDirectory(path) && statOrUndefined(tree, path)?.kind === "directory";
   }
 
   /**

@@ -13,7 +13,7 @@ import { hashBytes } from "../mirror/signature.ts";
 import { isLarge, readSmallFile } from "../mirror/transfer.ts";
 import type { Held } from "../ops/held.ts";
 import type { Op } from "../ops/op.ts";
-import type { Stat } from "../sys/file_system.ts";
+import { sameFile, type Stat } from "../sys/file_system.ts";
 import { type Batch, isGone, note, statOrUndefined } from "./batch.ts";
 import type { Deletions } from "./deletions.ts";
 import { type DetectContext, standingOf } from "./detect_context.ts";
@@ -56,6 +56,7 @@ export class Entries {
     const held = index.get(path);
     const linkTarget = stat.kind === "symlink" ? tree.readLink(path) : "";
     const step = planEntry(stat, held, policy, linkTarget);
+    if (held && isOtherDirectory(stat, held)) this.#replaced(path, batch);
     switch (step.do) {
       case "nothing":
         return;
@@ -85,6 +86,12 @@ export class Entries {
           batch,
         );
     }
+  }
+
+  /** A directory took the place of another one: what lies below is not what the target has there. */
+  #replaced(path: string, { priority, ticket }: Batch): void {
+    // A mirror's scan comes there by itself.
+    if (priority === "live") this.#context.lookBelow(path, ticket);
   }
 
   #make(path: string, stat: Stat, linkTarget: string, batch: Batch): void {
@@ -171,6 +178,12 @@ export class Entries {
     if (step.do !== "attributes") return;
     this.#pushNoting({ kind: "attributes", path, attributes: step.change }, stat, "", batch);
   }
+}
+
+/** Whether both are directories, and known to be two. */
+function isOtherDirectory(stat: Stat, held: Held): boolean {
+  const both = stat.kind === "directory" && held.kind === "directory";
+  return both && held.ino !== 0n && !sameFile(stat, held);
 }
 
 function planWord(op: Op): string {

@@ -16,6 +16,8 @@ export interface ScanVisitor {
     ticket: Ticket,
     absent: (path: string) => void,
   ): Promise<string[]>;
+  /** Whether a directory that seemed absent is there after all. */
+  isStanding(path: string): boolean;
 }
 
 /** One scan. */
@@ -107,7 +109,9 @@ export class Scans {
       if (scan.absent.length < limits.dirtyPathsMax) return;
     }
     if (scan.absent.length > 0) {
-      await this.#visitor.look(scan.absent.splice(0, limits.detectBatchPaths), this.#priority, scan.ticket);
+      const absent = scan.absent.splice(0, limits.detectBatchPaths);
+      await this.#visitor.look(absent, this.#priority, scan.ticket);
+      for (const path of absent) if (this.#visitor.isStanding(path)) scan.pending.push(path);
       return;
     }
     // It was cleared meanwhile.

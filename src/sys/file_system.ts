@@ -104,6 +104,11 @@ export interface Tree extends Disposable {
   readonly rootPath: string;
   /** Attributes of an entry; the root is `""`. `undefined` if there is no such entry (`ENOENT`, `ENOTDIR`). */
   stat(path: string): Stat | undefined;
+  /**
+   * Attributes of the very directory that later calls reach under this path, until {@linkcode forgetDirectories}.
+   * `undefined` if there is none.
+   */
+  statDirectory(path: string): Stat | undefined;
   /** Names in a directory, in no order, without `.` and `..`. */
   list(path: string): DirectoryEntry[];
   /**

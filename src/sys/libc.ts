@@ -47,7 +47,7 @@ export const AT = {
 } as const;
 
 /** Events of `poll(2)`. */
-export const POLL = { IN: 1, OUT: 4, ERR: 8, HUP: 16, NVAL: 32 } as const;
+export const POLL = { IN: 1, PRI: 2, OUT: 4, ERR: 8, HUP: 16, NVAL: 32 } as const;
 
 const descriptor = "i32",
   address = "usize",
@@ -98,6 +98,10 @@ const calls = {
   inotify_init1: { parameters: [flags], result },
   inotify_add_watch: { parameters: [descriptor, address, "u32"], result },
   inotify_rm_watch: { parameters: [descriptor, "i32"], result },
+  fanotify_init: { parameters: ["u32", "u32"], result },
+  fanotify_mark: { parameters: [descriptor, "u32", "u64", descriptor, address], result },
+  name_to_handle_at: { parameters: [descriptor, address, address, address, flags], result },
+  open_by_handle_at: { parameters: [descriptor, address, flags], result },
   __errno_location: { parameters: [], result: "pointer" },
 } as const;
 

@@ -80,6 +80,17 @@ class LinuxTree implements Tree {
     throw this.#error(failure, "stat", path);
   }
 
+  statDirectory(path: string): Stat | undefined {
+    const directory = this.#directories.find(path);
+    if (directory < 0) {
+      if (-directory === ENOENT || -directory === ENOTDIR) return undefined;
+      throw this.#error(-directory, "stat", path);
+    }
+    const { statBuffer } = sharedBuffers();
+    if (!statBuffer.askOpen(directory, names().put(""))) throw this.#error(errno(), "stat", path);
+    return statBuffer.fill(emptyStat());
+  }
+
   list(path: string): DirectoryEntry[] {
     const entries: DirectoryEntry[] = [];
     this.#readDirectory(path, (buffer) => {

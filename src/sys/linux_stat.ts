@@ -87,6 +87,11 @@ export class StatBuffer {
     return (minor >>> 8) * 0x10_0000 + (major & 0xfff) * 0x100 + (minor & 0xff);
   }
 
+  /** Inode number of what was asked for. */
+  get ino(): bigint {
+    return this.#view.getBigUint64(32, true);
+  }
+
   /** Writes what was asked for into `stat` and gives it back. */
   fill(stat: Stat): Stat {
     const view = this.#view;

@@ -74,6 +74,11 @@ class PortableTree implements Tree {
     }
   }
 
+  statDirectory(path: string): Stat | undefined {
+    const stat = this.stat(path);
+    return stat?.kind === "directory" ? stat : undefined;
+  }
+
   list(path: string): DirectoryEntry[] {
     const full = this.#enterDirectory(path, "list");
     const entries = attempt("list", full, () => [...Deno.readDirSync(full)]);

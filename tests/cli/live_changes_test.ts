@@ -4,14 +4,14 @@
  * @module
  */
 import { assertEquals, assertLess } from "@std/assert";
-import { lacks } from "../testing/needs.ts";
+import { lacks, watchingInterceptors } from "../testing/needs.ts";
 import { runProcess, startProcess } from "../testing/process.ts";
 import { openReplication, type Replication } from "../testing/replication.ts";
 import { makeTree, SeededRandom, writeBigFile } from "../testing/tree_maker.ts";
 import { waitFor } from "../testing/wait.ts";
 
 const ignore = lacks("linux");
-const interceptors = ["inotify", "watchfs"];
+const interceptors = watchingInterceptors();
 
 /** Runs a shell script in a directory. */
 async function shell(directory: string, script: string): Promise<void> {

@@ -12,7 +12,7 @@ import {
   assertStringIncludes,
 } from "@std/assert";
 import { assertSameTree } from "../testing/manifest.ts";
-import { lacks } from "../testing/needs.ts";
+import { lacks, watchingInterceptors } from "../testing/needs.ts";
 import { runProcess } from "../testing/process.ts";
 import { openReplication, type Replication } from "../testing/replication.ts";
 import { makeTree } from "../testing/tree_maker.ts";
@@ -235,7 +235,7 @@ Deno.test({
   },
 });
 
-for (const interceptor of ["inotify", "watchfs"]) {
+for (const interceptor of watchingInterceptors()) {
   Deno.test({
     name: `flush by ${interceptor} returns when the target is equal and not before, 50 times`,
     ignore,

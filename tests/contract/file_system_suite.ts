@@ -470,6 +470,22 @@ export function testFileSystem(label: string, fileSystem: FileSystem): void {
     assertEquals(tree.list("d0").map((entry) => entry.name), ["g0"]);
   });
 
+  test("statDirectory() tells of the directory that its path leads to, and of nothing else", ({ root, tree }) => {
+    tree.makeDirectory("d", 0o755);
+    tree.makeDirectory("d/e", 0o750);
+    writeFile(tree, "d/f", "");
+    assertEquals(tree.statDirectory("")?.ino, tree.stat("")?.ino);
+    assertEquals(tree.statDirectory("d/e"), tree.stat("d/e"));
+    for (const path of ["d/f", "d/f/g", "none", "d/none/g"]) {
+      assertEquals(tree.statDirectory(path), undefined, path);
+    }
+    Deno.renameSync(`${root}/d`, `${root}/away`);
+    Deno.mkdirSync(`${root}/d`);
+    tree.forgetDirectories();
+    assertEquals(tree.statDirectory("d")?.ino, tree.stat("d")?.ino);
+    assertEquals(tree.statDirectory("d/e"), undefined);
+  });
+
   test("forgetDirectories() sees what others moved", ({ root, tree }) => {
     tree.makeDirectory("d", 0o755);
     writeFile(tree, "d/f", "old");
@@ -485,6 +501,7 @@ export function testFileSystem(label: string, fileSystem: FileSystem): void {
 function allCalls(tree: Tree, path: string): (() => unknown)[] {
   return [
     () => tree.stat(path),
+    () => tree.statDirectory(path),
     () => tree.list(path),
     () => tree.scan(path, () => {}),
     () => tree.open(path, { access: "read" }),

@@ -110,7 +110,6 @@ Deno.test("parseWatchSourceOptions() refuses what this version cannot do, and ne
     ["--commit", "real"],
     ["--commit", "local"],
     ["--commit", "remote"],
-    ["--intercept", "fanotify"],
     ["--intercept", "fuse"],
     ["--include", "*.txt"],
     ["--exclude=*.tmp"],

@@ -91,6 +91,8 @@ class Visits implements ScanVisitor {
   readonly log: string[] = [];
   readonly #directories: Record<string, string[]>;
   readonly #absent: Record<string, string[]>;
+  /** Directories that are there again when they are asked for. */
+  readonly standing = new Set<string>();
   /** Awaited in each visit. */
   gate: Promise<void> = Promise.resolve();
 
@@ -116,6 +118,10 @@ class Visits implements ScanVisitor {
     this.log.push(`inside ${directory || "."}`);
     for (const path of this.#absent[directory] ?? []) absent(path);
     return this.#directories[directory] ?? [];
+  }
+
+  isStanding(path: string): boolean {
+    return this.standing.has(path);
   }
 }
 
@@ -177,11 +183,24 @@ Deno.test("clear() in the middle of a step leaves no ticket held, and forgets no
   assertEquals([told.sort(), tickets.oldest], [["first", "second", "waiting"], undefined]);
 });
 
+Deno.test("a directory that seemed absent in a scan and is there at its end is looked into", async () => {
+  const visits = new Visits({ "": ["a", "b"] }, { "": ["gone"], a: ["a"] });
+  visits.standing.add("a");
+  const scans = new Scans(visits, { tickets: new Tickets(), priority: "live" });
+  scans.add("");
+  for (let i = 0; i < 4; i++) await scans.step();
+  assertEquals(visits.log, ["inside .", "inside a", "inside b", "look gone a"]);
+  visits.standing.clear();
+  await runAll(scans);
+  assertEquals(visits.log.slice(4), ["inside a", "look a"]);
+});
+
 Deno.test("a step that fails goes on where it was", async () => {
   let fails = true;
   const log: string[] = [];
   const visitor: ScanVisitor = {
     look: () => Promise.resolve(),
+    isStanding: () => false,
     lookInside(directory) {
       if (directory === "a" && fails) return Promise.reject(new TransientError("once"));
       log.push(directory);

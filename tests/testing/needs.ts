@@ -38,6 +38,11 @@ function succeeds(command: string, args: string[]): boolean {
   return new Deno.Command(command, { args, stdout: "null", stderr: "null" }).outputSync().success;
 }
 
+/** The watching interceptors that a test can use here: `fanotify` is for root only. */
+export function watchingInterceptors(): string[] {
+  return lacks("linux", "root") ? ["inotify", "watchfs"] : ["fanotify", "inotify", "watchfs"];
+}
+
 /** Where a command is, as a shell would find it, the system's own directories included. */
 export function commandPath(name: string): string | undefined {
   const directories = `${Deno.env.get("PATH") ?? ""}:/usr/sbin:/usr/bin:/sbin:/bin`.split(":");
