@@ -182,6 +182,8 @@ export const limits = {
   askedNodesMax: 4_096,
   /** `fanotify`: directories of which the path is known without asking; at most twice as many, then the oldest half goes. */
   knownHandlesMax: 32_768,
+  /** `fanotify`: pause after events that were all outside of the tree, so that the next ones come together. */
+  outsidePauseMs: 4,
   /** `fanotify`: places remembered as told of lately; with more of them every renamed directory is looked below. */
   toldPlacesMax: 4_096,
   /** `fanotify`: pause before a mounted part that could not be heard in any way, and is polled, is tried again. */

@@ -177,7 +177,12 @@ export class FanotifyInterceptor implements Interceptor {
         await this.#queue.wait(limits.rootCheckMs);
         if (this.#isStopped()) break;
         const asked = this.#asked.length;
+        const taken = this.#taken;
         await this.#drain();
+        // Others are at work outside: to be woken for each of their changes would cost more than to take them.
+        if (this.#taken > taken && this.#batch.size === 0 && asked === 0) {
+          await systemClock.sleep(limits.outsidePauseMs);
+        }
         if (this.#unfinished.size > 0) {
           // A name without its contents yet: what is written into it comes within the moment, mostly.
           await systemClock.sleep(limits.hintGatherMs);
