@@ -136,14 +136,19 @@ export const limits = {
 
   /** Directories whose verdict by the rules is remembered. Beyond it all are forgotten, and found out anew. */
   ruleVerdictsMax: 50_000,
+  /** What is mounted below a root is read again when it is asked for after this time. */
+  mountsReadMs: 1_000,
+  /** Bytes of a file of rules. A larger one is refused. */
+  ruleFileSizeMax: 512 * KiB,
   /** Leftovers named in `status`; further ones are counted only. */
   leftoversNamedMax: 100,
   /** Leftovers are counted anew for `status` not oftener than this. */
   leftoversCountMs: 500,
   /** Files remembered that will enter or leave the set by their age; those due later are found by a scan then. */
   agesWatchedMax: 20_000,
-  /** Files that became old enough are looked at this often. */
-  ageTickMs: 1_000,
+  /** Whether files became old enough is looked at this often: when the next one is due, within these bounds. */
+  ageTickMinMs: 500,
+  ageTickMs: 10_000,
   /** Pause between two scans for files that became old enough and were not remembered. */
   ageScanEveryMs: 10 * 60_000,
 
@@ -257,6 +262,7 @@ assert(
   limits.answerChunkSize + limits.pathSizeMax * 4 < limits.messageSizeMax,
   "one answer fits one message",
 );
+assert(2 * limits.ruleFileSizeMax <= limits.controlRequestSizeMax, "a file of rules fits one request");
 assert(limits.questionsAtOnce <= limits.questionsMax, "no question closes the session");
 assert(limits.digestBytes <= limits.signatureRangeSize, "digests can be asked for");
 assert(limits.pingAfterMs * 2 < limits.deadAfterMs, "a dead peer had its chance to answer");

@@ -187,3 +187,16 @@ export interface VerifyReport {
 export interface VerifyResult {
   targets: VerifyReport[];
 }
+
+/** Arguments of `purge`. */
+export interface PurgeRequest {
+  /** Only leftovers at these paths and below; `undefined` is all. */
+  paths: string[] | undefined;
+  /** Otherwise it is only told what would be removed. */
+  isConfirmed: boolean;
+}
+
+/** What `purge` removed, or would remove, of each target. */
+export interface PurgeResult {
+  targets: { target: string; count: number; paths: string[] }[];
+}

@@ -2,7 +2,9 @@
  * The control commands of a running daemon: what each takes and answers.
  * @module
  */
-import type { DaemonStatus, FlushResult, VerifyResult } from "../base/status.ts";
+import type { DaemonStatus, FlushResult, PurgeRequest, PurgeResult, VerifyResult } from "../base/status.ts";
+import type { Explanation } from "../base/explanation.ts";
+import type { SetChange, SetLine } from "../rules/set_lines.ts";
 
 /** Arguments of `flush`. */
 export interface FlushRequest {
@@ -18,11 +20,27 @@ export interface VerifyArguments {
   contents: boolean;
 }
 
+/** The rules of a set as they are after what was asked. */
+export interface SetText {
+  set: string;
+  root: string;
+  lines: SetLine[];
+}
+
+/** Arguments of `explain`. */
+export interface ExplainRequest {
+  /** Relative to the root of the set. */
+  path: string;
+}
+
 /** Control commands: name → what it takes and what it answers. */
 export interface ControlCommands {
   status: { args: Record<string, never>; result: DaemonStatus };
   flush: { args: FlushRequest; result: FlushResult };
   verify: { args: VerifyArguments; result: VerifyResult };
+  set: { args: SetChange; result: SetText };
+  explain: { args: ExplainRequest; result: Explanation };
+  purge: { args: PurgeRequest; result: PurgeResult };
 }
 
 /** Answers the commands of one daemon. A daemon may leave out what it has no answer to. */

@@ -56,6 +56,16 @@ export const commands: Record<string, Command> = {
     loadHelp: async () => (await import("./verify.ts")).help,
     load: () => import("./verify.ts"),
   },
+  "set": {
+    summary: "show and change what is replicated",
+    loadHelp: async () => (await import("./set.ts")).help,
+    load: () => import("./set.ts"),
+  },
+  "explain": {
+    summary: "say of a path whether it is replicated, and why",
+    loadHelp: async () => (await import("./explain.ts")).help,
+    load: () => import("./explain.ts"),
+  },
   "keys": {
     summary: "show public keys",
     loadHelp: async () => (await import("./keys.ts")).help,
@@ -77,8 +87,6 @@ export const commands: Record<string, Command> = {
 export const laterCommands: readonly string[] = [
   "hold",
   "resume",
-  "set",
-  "explain",
   "deleted",
   "versions",
   "archive",

@@ -9,15 +9,16 @@ import { formatSize } from "../base/units.ts";
 import { initHasher } from "../mirror/signature.ts";
 import { type PassSummary, runOnePass } from "../source/one_pass.ts";
 import { RootGuard } from "../source/root_guard.ts";
-import { scopeWithout } from "../source/scope.ts";
+import { SetScope } from "../source/set_scope.ts";
 import { makeStateDirectory, stateDirectory } from "../store/state_directory.ts";
 import { systemFileSystem } from "../sys/system.ts";
-import { isOwnState } from "./own_state.ts";
+import { keptOutOf } from "./kept_out.ts";
 import { type MirrorOptions, parseMirrorOptions } from "./mirror_options.ts";
 import { type ExitCode, exitCodes, type Io, printJson } from "./mode.ts";
 import { noProgress, progress } from "./progress.ts";
 import { rootTrouble } from "./root_trouble.ts";
-import { reachTarget } from "./targets.ts";
+import { rulesOfOnePass } from "./rule_options.ts";
+import { holdsTargets, reachTarget } from "./targets.ts";
 
 /** Runs `mirror`. */
 export async function run(args: string[], io: Io): Promise<ExitCode> {
@@ -40,7 +41,12 @@ export async function run(args: string[], io: Io): Promise<ExitCode> {
     connect: target.connect,
     tree: guard.tree,
     rootStands: () => guard.stands(),
-    scope: scopeWithout(isOwnState(options.root, state)),
+    scope: new SetScope({
+      rules: rulesOfOnePass(options),
+      keptOut: keptOutOf({ ...options, state, targets: target.directory ? [target.directory] : [] }),
+    }),
+    keepsTargetOut: target.directory !== undefined && holdsTargets(options.root),
+    purgesLeftovers: options.deleteExcluded,
     policy: {
       full: options.full,
       deleteAbsent: options.delete,
@@ -88,7 +94,7 @@ export function printSummary(
     io.stderr(`understudy: Cannot ${op} ${quote(path)}: ${reason.replace(/^Cannot [^:]*: /, "")}\n`);
   }
   if (summary.heldBack) io.stderr(`understudy: Cannot delete: ${summary.heldBack}\n`);
-  const { files, entries, bytesRead, bytesSent, problems, compared } = summary;
+  const { files, entries, bytesRead, bytesSent, problems, compared, leftovers } = summary;
   if (compared) {
     io.stdout(
       `compared contents of ${compared.files} files that looked equal (${formatSize(compared.bytes)}): ` +
@@ -99,6 +105,7 @@ export function printSummary(
     `${done} ${files} files of ${entries} entries, read ${formatSize(bytesRead)} (${bytesRead} bytes), ` +
       `sent ${formatSize(bytesSent)} (${bytesSent} bytes), ${problems.length} problems\n`,
   );
+  if (leftovers.count > 0) io.stdout(`kept ${leftovers.count} entries that the rules leave out\n`);
 }
 
 /** Exit code of a pass. */

@@ -7,6 +7,14 @@ import type { Io } from "./mode.ts";
 import { flag, parseArguments } from "./options.ts";
 import { parseTargetName, type TargetName } from "./target_name.ts";
 import {
+  fileSystemHelp,
+  fileSystemTable,
+  givenLines,
+  ruleHelp,
+  type RuleOptions,
+  ruleTable,
+} from "./rule_options.ts";
+import {
   targetHelp,
   transferHelp,
   type TransferOptions,
@@ -26,6 +34,8 @@ Options:
   --no-delete              keeps what the target has and DIR has not
   --full                   sends every file whole, without comparing blocks
   --content                compares the contents of files that look equal, too, by digests that both sides make
+${ruleHelp}${fileSystemHelp}\
+  --delete-excluded        removes what the target has and the rules leave out; otherwise that stays
   --progress               prints progress lines where stdout is no terminal, too
 ${transferHelp}\
   --json                   prints the summary as JSON
@@ -35,13 +45,15 @@ Exit codes: 0 equal, 1 failed, 2 usage, 3 done but some files could not be read 
 `;
 
 /** What `mirror` was asked for. */
-export interface MirrorOptions extends TransferOptions {
+export interface MirrorOptions extends TransferOptions, RuleOptions {
   /** Absolute path of the source directory. */
   root: string;
   target: TargetName;
   dryRun: boolean;
   /** What the target has and the source has not is removed. */
   delete: boolean;
+  /** What the target has and the rules leave out is removed, too. */
+  deleteExcluded: boolean;
   full: boolean;
   /** Contents of files that look equal are compared, too. */
   content: boolean;
@@ -55,10 +67,13 @@ export interface MirrorOptions extends TransferOptions {
  * @throws {UsageError} If they cannot be used.
  */
 export function parseMirrorOptions(args: string[], io: Pick<Io, "env">): MirrorOptions {
-  const { options, positionals } = parseArguments(args, {
+  const { options, positionals, sequence } = parseArguments(args, {
     command: "mirror",
     options: {
       ...transferTable,
+      ...ruleTable,
+      ...fileSystemTable,
+      "delete-excluded": flag(),
       "dry-run": flag("n"),
       "no-delete": flag(),
       full: flag(),
@@ -69,6 +84,9 @@ export function parseMirrorOptions(args: string[], io: Pick<Io, "env">): MirrorO
   });
   return {
     ...transferOptions(options),
+    given: givenLines(sequence),
+    oneFileSystem: options["one-file-system"],
+    deleteExcluded: options["delete-excluded"],
     root: resolve(positionals[0]),
     target: parseTargetName(positionals[1], { home: io.env("HOME") }),
     dryRun: options["dry-run"],

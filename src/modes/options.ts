@@ -53,6 +53,13 @@ export interface ArgumentsSpec<Table extends OptionTable> {
   later?: string[];
 }
 
+/** An option as it was given, for those whose order among others matters. */
+export interface GivenOption {
+  /** Long name. */
+  name: string;
+  text: string;
+}
+
 /** An option that is there or not. */
 export function flag(short?: string): Option<boolean> {
   return { takesValue: false, repeatable: false, short, collect: (texts) => texts.length > 0 };
@@ -144,9 +151,13 @@ export function address(defaults: AddressDefaults = {}): ValueReader<Address> {
 export function parseArguments<Table extends OptionTable>(
   args: string[],
   spec: ArgumentsSpec<Table>,
-): { options: OptionValues<Table>; positionals: string[] } {
+): { options: OptionValues<Table>; positionals: string[]; sequence: GivenOption[] } {
   const given = new Map<string, string[]>();
-  const positionals = sortArguments(args, spec, given);
+  const sequence: GivenOption[] = [];
+  const positionals = sortArguments(args, spec, (name, text) => {
+    given.set(name, [...(given.get(name) ?? []), text]);
+    sequence.push({ name, text });
+  });
   checkPositionals(positionals, spec);
   const options = Object.entries(spec.options).map(([name, option]) => {
     const texts = given.get(name) ?? [];
@@ -155,14 +166,14 @@ export function parseArguments<Table extends OptionTable>(
     }
     return [name, collect(name, option, texts)];
   });
-  return { options: Object.fromEntries(options), positionals };
+  return { options: Object.fromEntries(options), positionals, sequence };
 }
 
-/** Puts the values of each option into `given` and returns the positional arguments. */
+/** Tells of each option and returns the positional arguments. */
 function sortArguments(
   args: string[],
   spec: ArgumentsSpec<OptionTable>,
-  given: Map<string, string[]>,
+  onOption: (name: string, text: string) => void,
 ): string[] {
   const positionals: string[] = [];
   for (let i = 0; i < args.length; i++) {
@@ -180,7 +191,7 @@ function sortArguments(
         throw new UsageError(`Cannot use ${shown}: its value is missing`);
       }
     }
-    given.set(name, [...(given.get(name) ?? []), value ?? ""]);
+    onOption(name, value ?? "");
   }
   return positionals;
 }

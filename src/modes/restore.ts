@@ -127,7 +127,7 @@ function withoutReports(session: Session, onReport: (report: RestoreReport) => v
 }
 
 function requestOf(options: RestoreOptions): RestoreRequest {
-  const { paths, overwrite, dryRun, blockSize, fastMirrorSizeMin, compress } = options;
+  const { paths, overwrite, dryRun, blockSize, fastMirrorSizeMin, compress, given } = options;
   return {
     paths: paths.length > 0 ? paths : [""],
     overwrite,
@@ -136,6 +136,7 @@ function requestOf(options: RestoreOptions): RestoreRequest {
     blockSize,
     fastMirrorSizeMin,
     compress,
+    rules: given.map(({ text }) => text),
   };
 }
 

@@ -8,6 +8,7 @@ import { checkRelativePath, quote } from "../base/path.ts";
 import type { Io } from "./mode.ts";
 import { flag, many, nonEmpty, one, parseArguments, word } from "./options.ts";
 import { parseTargetName, type TargetName } from "./target_name.ts";
+import { type GivenLine, givenLines, ruleHelp, ruleTable } from "./rule_options.ts";
 import {
   targetHelp,
   transferHelp,
@@ -27,6 +28,7 @@ Brings what TARGET keeps back into DIR, which is created where it is missing.
 ${targetHelp}
 Options:
   -p, --path P             only P and what is below it, relative to the replica; may be given several times
+${ruleHelp}\
   --overwrite WHICH        existing files that differ: older (default: a newer file is kept and reported), all or none
   --delete                 removes what DIR has and the replica has not
   -n, --dry-run            prints what would be done and changes nothing
@@ -46,6 +48,8 @@ export interface RestoreOptions extends TransferOptions {
   /** Paths relative to the replica; none means everything. */
   paths: string[];
   overwrite: typeof overwriteRules[number];
+  /** Lines of rules: what they leave out is neither restored nor removed. */
+  given: GivenLine[];
   /** What the directory has and the replica has not is removed. */
   delete: boolean;
   dryRun: boolean;
@@ -59,10 +63,11 @@ export interface RestoreOptions extends TransferOptions {
  * @throws {UsageError} If they cannot be used.
  */
 export function parseRestoreOptions(args: string[], io: Pick<Io, "env">): RestoreOptions {
-  const { options, positionals } = parseArguments(args, {
+  const { options, positionals, sequence } = parseArguments(args, {
     command: "restore",
     options: {
       ...transferTable,
+      ...ruleTable,
       path: many(nonEmpty, "p"),
       overwrite: one(word(overwriteRules)),
       delete: flag(),
@@ -74,6 +79,7 @@ export function parseRestoreOptions(args: string[], io: Pick<Io, "env">): Restor
   });
   return {
     ...transferOptions(options),
+    given: givenLines(sequence),
     target: parseTargetName(positionals[0], { home: io.env("HOME") }),
     directory: resolve(positionals[1]),
     paths: options.path.map(parseReplicaPath),

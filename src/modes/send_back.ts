@@ -8,9 +8,11 @@ import type { Log } from "../base/log.ts";
 import { checkRelativePath, isWithin, quote } from "../base/path.ts";
 import { limits } from "../base/limits.ts";
 import { initHasher } from "../mirror/signature.ts";
+import { RuleList } from "../rules/rule_list.ts";
 import { type PassSummary, runOnePass } from "../source/one_pass.ts";
 import { RootGuard } from "../source/root_guard.ts";
-import { scopeWithout } from "../source/scope.ts";
+import { scopeWithin, scopeWithout } from "../source/scope.ts";
+import { SetScope } from "../source/set_scope.ts";
 import type { FileSystem, Tree } from "../sys/file_system.ts";
 import { type CompressionName, compressionNames } from "../wire/compress.ts";
 import { decodeMessage, encodeMessage, type RestoreRequest } from "../wire/message.ts";
@@ -52,8 +54,9 @@ export async function sendBack(options: SendBackOptions): Promise<PassSummary> {
       tree: guard.tree,
       rootStands: () => guard.stands(),
       roots: request.paths,
-      scope: scopeWithout((path) =>
-        !request.paths.some((root) => isWithin(path, root) || isWithin(root, path))
+      scope: scopeWithin(
+        scopeWithout((path) => !request.paths.some((root) => isWithin(path, root) || isWithin(root, path))),
+        new SetScope({ rules: RuleList.parse(request.rules) }),
       ),
       policy: {
         overwrite: request.overwrite,

@@ -31,6 +31,8 @@ import { DEFAULT_PORT, formatTargetName, type TargetName } from "./target_name.t
 export interface ReachableTarget extends AsyncDisposable {
   /** For people and for `status`. A token is shown as the place that it leads to. */
   label: string;
+  /** The directory that it is, if it is local. */
+  directory?: string;
   /** Opens a session. One at a time. */
   connect: (signal: AbortSignal) => Promise<Session>;
 }
@@ -59,13 +61,21 @@ export interface ReachOptions {
 export async function reachTarget(target: TargetName, options: ReachOptions): Promise<ReachableTarget> {
   switch (target.kind) {
     case "directory":
-      withDirectory(target.path, () => checkApart(options.root, target.path));
+      withDirectory(
+        target.path,
+        () => checkApart(options.root, target.path, { keepsOut: holdsTargets(options.root) }),
+      );
       return options.dryRun ? lookAtDirectory(target.path) : reachDirectory(target.path);
     case "server":
       return reachServer(findPeer(target, options), options);
     case "token":
       return reachServer(await pairOnce(decodeJoinToken(target.token), options), options);
   }
+}
+
+/** Whether targets may lie inside this source: there is no other place on the machine for them. */
+export function holdsTargets(root: string): boolean {
+  return realPathOf(root) === "/";
 }
 
 /**
@@ -79,6 +89,7 @@ export function reachDirectory(path: string): ReachableTarget {
   let client: ApplyClient | undefined;
   return {
     label: path,
+    directory: path,
     async connect() {
       withDirectory(path, () => mkdirSync(places.stateDirectory, { recursive: true, mode: 0o700 }));
       lock ??= acquireLock(join(places.stateDirectory, "replica.lock"));
@@ -100,6 +111,7 @@ function lookAtDirectory(path: string): ReachableTarget {
   const root = realPathOf(path);
   return {
     label: path,
+    directory: path,
     connect: () => Promise.resolve(openOnlooker({ root, fileSystem: systemFileSystem() })),
     async [Symbol.asyncDispose]() {},
   };

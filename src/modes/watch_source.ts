@@ -2,7 +2,6 @@
  * `watch-source`.
  * @module
  */
-import { createHash } from "node:crypto";
 import { join } from "node:path";
 import { mkdirSync } from "node:fs";
 import { CommandError, errorCode, reasonOf, withWayOut } from "../base/errors.ts";
@@ -18,8 +17,9 @@ import { chooseInterceptor } from "../intercept/choose.ts";
 import { initHasher } from "../mirror/signature.ts";
 import { IndexKeeper } from "../source/index_keeper.ts";
 import { Manager } from "../source/manager.ts";
-import { scopeWithout } from "../source/scope.ts";
-import { loadJson, saveJson } from "../store/durable.ts";
+import { SetKeeper } from "../source/set_keeper.ts";
+import { SetScope } from "../source/set_scope.ts";
+import { saveJson } from "../store/durable.ts";
 import { openIndexStore } from "../store/index_store.ts";
 import { acquireLock } from "../store/lock_file.ts";
 import {
@@ -32,17 +32,13 @@ import { stepBack } from "../sys/priority.ts";
 import { systemFileSystem } from "../sys/system.ts";
 import { realPathOf } from "../target/places.ts";
 import { type ExitCode, type Io, printJson, stoppedExitCode } from "./mode.ts";
-import { isOwnState } from "./own_state.ts";
+import { indexPath } from "./index_path.ts";
+import { keptOutOf } from "./kept_out.ts";
+import { loadSetFile, openRules, type SetFile } from "./known_sets.ts";
 import { rootTrouble, withDirectory } from "./root_trouble.ts";
-import { type ReachableTarget, reachTarget } from "./targets.ts";
+import { setHandlers } from "./set_control.ts";
+import { holdsTargets, type ReachableTarget, reachTarget } from "./targets.ts";
 import { parseWatchSourceOptions, type WatchSourceOptions } from "./watch_source_options.ts";
-
-/** What is remembered about a set: `SET/set.json`. */
-interface SetFile {
-  root: string;
-  /** Inode of the root; another one is another directory. */
-  rootIdentity: string;
-}
 
 /** Runs `watch-source` until it is stopped. */
 export async function run(args: string[], io: Io): Promise<ExitCode> {
@@ -51,11 +47,15 @@ export async function run(args: string[], io: Io): Promise<ExitCode> {
   const root = withDirectory(options.root, () => realPathOf(options.root));
   const set = options.name ?? defaultSetName(root);
   const directory = setDirectory(state, set);
-  const known = loadSet(directory);
+  const known = loadSetFile(directory);
   checkRoot(root, known);
   makeStateDirectory(state);
   mkdirSync(directory, { recursive: true, mode: 0o700 });
   using _lock = acquireLock(join(directory, "set.lock"));
+  using rules = openRules(directory);
+  const keeper = new SetKeeper(rules);
+  keeper.take(options.given);
+  rules.saveMeta("oneFileSystem", String(options.oneFileSystem));
   await initHasher();
   await using targets = new AsyncDisposableStack();
   const log = createLog({ write: io.stderr });
@@ -76,23 +76,35 @@ export async function run(args: string[], io: Io): Promise<ExitCode> {
     } as const;
     reached.push(targets.use(await reachTarget(target, reach)));
   }
+  rules.saveMeta("targets", reached.map(({ label }) => label).join("\n"));
+  const scope = new SetScope({
+    rules: keeper.rules(),
+    keptOut: keptOutOf({
+      ...options,
+      root,
+      state,
+      targets: reached.flatMap((target) => target.directory ?? []),
+    }),
+    nowMs: () => io.clock.nowMs(),
+  });
   const teller = new StateTeller(options, io);
   const manager: Manager = makeManager({
     options,
     io,
     log,
-    state,
     root,
     set,
     directory,
     known,
     reached,
     teller,
+    scope,
   });
   const handlers: ControlHandlers = {
     status: () => Promise.resolve(manager.status()),
     flush: (args: FlushRequest, signal) => manager.flush(args.timeoutMs, signal),
     verify: (args: VerifyArguments, signal) => manager.verify(args, signal),
+    ...setHandlers({ set, root, keeper, scope, manager }),
   };
   await using _control = await serveControl({
     path: controlSocketIn(directory),
@@ -110,24 +122,25 @@ export async function run(args: string[], io: Io): Promise<ExitCode> {
   return stoppedExitCode(io.signal);
 }
 
-function makeManager({ options, io, log, state, root, set, directory, known, reached, teller }: {
+function makeManager({ options, io, log, root, set, directory, known, reached, teller, scope }: {
   options: WatchSourceOptions;
   io: Io;
   log: Log;
-  state: string;
   root: string;
   set: string;
   directory: string;
   known: SetFile | undefined;
   reached: ReachableTarget[];
   teller: StateTeller;
+  scope: SetScope;
 }): Manager {
   const manager: Manager = new Manager({
     set,
     root,
-    targets: reached.map(({ label, connect }) => ({
+    targets: reached.map(({ label, connect, directory: local }) => ({
       label,
       connect,
+      keepsTargetOut: local !== undefined && holdsTargets(root),
       openKeeper: () => new IndexKeeper(openIndex(directory, label), log),
     })),
     fileSystem: systemFileSystem(),
@@ -138,7 +151,8 @@ function makeManager({ options, io, log, state, root, set, directory, known, rea
       fastMirrorSizeMin: options.fastMirrorSizeMin,
     },
     windowBytes: options.windowBytes,
-    scope: scopeWithout(isOwnState(root, state)),
+    scope,
+    ages: scope.ages,
     rootIdentity: {
       known: known?.rootIdentity,
       save: (rootIdentity) => saveJson(join(directory, "set.json"), { root, rootIdentity }),
@@ -153,19 +167,7 @@ function makeManager({ options, io, log, state, root, set, directory, known, rea
 
 /** Opens the index of one target. @throws {CorruptionError} If it is damaged, with the way out. */
 function openIndex(directory: string, label: string) {
-  const name = createHash("sha256").update(label).digest("hex").slice(0, 16);
-  const path = join(directory, `index-${name}.sqlite`);
-  return withWayOut("remove it to mirror anew", () => openIndexStore(path));
-}
-
-function loadSet(directory: string): SetFile | undefined {
-  const path = join(directory, "set.json");
-  return withWayOut("remove it, and the set counts as new", () => loadJson(path, isSetFile));
-}
-
-function isSetFile(value: unknown): value is SetFile {
-  const file = value as SetFile | null;
-  return typeof file?.root === "string" && typeof file.rootIdentity === "string";
+  return withWayOut("remove it to mirror anew", () => openIndexStore(indexPath(directory, label)));
 }
 
 /** A new set needs its root; a known one waits for it. */

@@ -11,6 +11,14 @@ import type { Io } from "./mode.ts";
 import { address, many, nonEmpty, one, parseArguments, size, whole, word } from "./options.ts";
 import { formatTargetName, parseTargetName, type TargetName } from "./target_name.ts";
 import {
+  fileSystemHelp,
+  fileSystemTable,
+  givenLines,
+  ruleHelp,
+  type RuleOptions,
+  ruleTable,
+} from "./rule_options.ts";
+import {
   targetHelp,
   transferHelp,
   type TransferOptions,
@@ -36,6 +44,7 @@ Options:
   -t, --to TARGET          a target; may be given several times
   --commit MODE            ack: a change is committed when the target has made it durable (default)
   --intercept HOW          auto, fanotify, inotify or watchfs (default auto: the best that works here)
+${ruleHelp}${fileSystemHelp}\
   --window-bytes SIZE      changes in flight without an ack, ${sizeOption(WINDOW_BYTES_MIN)} to ${
   sizeOption(WINDOW_BYTES_MAX)
 } (default ${sizeOption(limits.windowBytes)})
@@ -50,7 +59,7 @@ Exit codes: 0 stopped by SIGTERM, 1 failed, 2 usage, 130 interrupted.
 `;
 
 /** What `watch-source` was asked for. */
-export interface WatchSourceOptions extends TransferOptions {
+export interface WatchSourceOptions extends TransferOptions, RuleOptions {
   /** Absolute path of the directory to watch. */
   root: string;
   /** At least one; no two are the same. */
@@ -72,10 +81,12 @@ export interface WatchSourceOptions extends TransferOptions {
  * @throws {UsageError} If they cannot be used.
  */
 export function parseWatchSourceOptions(args: string[], io: Pick<Io, "env">): WatchSourceOptions {
-  const { options, positionals } = parseArguments(args, {
+  const { options, positionals, sequence } = parseArguments(args, {
     command: "watch-source",
     options: {
       ...transferTable,
+      ...ruleTable,
+      ...fileSystemTable,
       to: many(nonEmpty, "t"),
       commit: one(word(["ack"], ["real", "local", "remote"])),
       intercept: one(word(interceptors, ["fuse"])),
@@ -85,10 +96,12 @@ export function parseWatchSourceOptions(args: string[], io: Pick<Io, "env">): Wa
       http: one(address({ hostname: "127.0.0.1", anyPort: true })),
     },
     positionals: ["DIR"],
-    later: ["include", "exclude", "set", "limit-rate"],
+    later: ["limit-rate"],
   });
   return {
     ...transferOptions(options),
+    given: givenLines(sequence),
+    oneFileSystem: options["one-file-system"],
     root: resolve(positionals[0]),
     targets: parseTargets(options.to, io),
     commit: options.commit ?? "ack",

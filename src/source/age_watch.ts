@@ -3,7 +3,9 @@
  * first; of all others only the time is known when the first of them is due: then everything is looked at again.
  * @module
  */
+import type { Clock } from "../base/clock.ts";
 import { limits } from "../base/limits.ts";
+import type { Hint } from "../intercept/interceptor.ts";
 
 /** What became due. */
 export interface DueAges {
@@ -40,6 +42,13 @@ export class AgeWatch {
     return { paths, isMore };
   }
 
+  /** When something is due next; `Infinity` if nothing is. */
+  get nextDueMs(): number {
+    let nextMs = this.#forgottenDueMs;
+    for (const atMs of this.#dueMs.values()) if (atMs < nextMs) nextMs = atMs;
+    return nextMs;
+  }
+
   /** Forgets all: the rules changed, and everything is looked at again. */
   clear(): void {
     this.#dueMs.clear();
@@ -58,5 +67,36 @@ export class AgeWatch {
   #forget(path: string, atMs: number): void {
     this.#dueMs.delete(path);
     this.#forgottenDueMs = Math.min(this.#forgottenDueMs, atMs);
+  }
+}
+
+/** What is done with files that changed sides. */
+interface AgeLooker {
+  take(hints: Hint[]): void;
+  verify(): unknown;
+}
+
+/** Has files looked at when they changed sides, until the signal aborts. */
+export async function lookAtAges({ ages, clock, replicators, signal }: {
+  ages: AgeWatch;
+  clock: Clock;
+  replicators: readonly AgeLooker[];
+  signal: AbortSignal;
+}): Promise<void> {
+  let scannedMs = -Infinity;
+  let isScanDue = false;
+  while (!signal.aborted) {
+    const { paths, isMore } = ages.take(clock.nowMs());
+    const hints = paths.map((path): Hint => ({ kind: "look", path }));
+    if (hints.length > 0) { for (const replicator of replicators) replicator.take(hints); }
+    isScanDue ||= isMore;
+    // Looking at everything costs: what is due soon after the last time waits.
+    if (isScanDue && clock.monotonicMs() - scannedMs >= limits.ageScanEveryMs) {
+      isScanDue = false;
+      scannedMs = clock.monotonicMs();
+      for (const replicator of replicators) void replicator.verify();
+    }
+    const waitMs = ages.nextDueMs - clock.nowMs();
+    await clock.sleep(Math.min(Math.max(waitMs, limits.ageTickMinMs), limits.ageTickMs), signal);
   }
 }

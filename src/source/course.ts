@@ -40,10 +40,13 @@ export function chooseCourse(
   return own.isLoaded && durableSequence >= own.savedSequence && !compareAll ? "continue" : "start over";
 }
 
-/** Replicating into oneself would never end. @throws {RefusedError} If the replica overlaps with the source. */
-export function checkApart(source: { path: string; place: Place }, replica: Place): void {
+/** Replicating into oneself would never end, unless the source keeps the replica out. @throws {RefusedError} If the replica overlaps with the source. */
+export function checkApart(
+  source: { path: string; place: Place; keepsOut: boolean },
+  replica: Place,
+): void {
   const relation = comparePlaces(source.place, replica);
-  if (relation === "apart") return;
+  if (relation === "apart" || (relation === "inside" && source.keepsOut)) return;
   const reason = {
     same: "they are the same directory",
     inside: "the target lies inside the source",

@@ -3,8 +3,9 @@
  * asks for its removal or the rules take it in again.
  * @module
  */
-import type { LeftoverStatus } from "../base/status.ts";
 import { limits } from "../base/limits.ts";
+import { isWithin } from "../base/path.ts";
+import type { LeftoverStatus } from "../base/status.ts";
 import type { Held } from "../ops/held.ts";
 import type { Stat } from "../sys/file_system.ts";
 import { type DetectContext, standingOf } from "./detect_context.ts";
@@ -53,15 +54,23 @@ export class LeftoverCount {
     return performance.now() - this.#takenMs < limits.leftoversCountMs ? this.#status : this.count(index);
   }
 
-  /** As it is now. */
-  count(index: Index): LeftoverStatus {
+  /** As it is now; see {@linkcode leftoversIn}. */
+  count(index: Index, paths?: string[]): LeftoverStatus {
     let count = 0;
-    const paths: string[] = [];
-    for (const { path, entryCount } of index.leftovers()) {
+    const named: string[] = [];
+    for (const { path, entryCount } of leftoversIn(index, paths)) {
       count += entryCount;
-      if (paths.length < limits.leftoversNamedMax) paths.push(path);
+      if (named.length < limits.leftoversNamedMax) named.push(path);
     }
-    this.#takenMs = performance.now();
-    return this.#status = { count, paths: paths.sort() };
+    const status = { count, paths: named.sort() };
+    if (!paths) [this.#status, this.#takenMs] = [status, performance.now()];
+    return status;
+  }
+}
+
+/** Leftovers of an index: all, or those at these paths and below. */
+export function* leftoversIn(index: Index, paths?: string[]): Iterable<{ path: string; entryCount: number }> {
+  for (const leftover of index.leftovers()) {
+    if (!paths || paths.some((above) => isWithin(leftover.path, above))) yield leftover;
   }
 }

@@ -5,14 +5,24 @@
  */
 import type { Clock } from "../base/clock.ts";
 import { CommandError, errorCode, reasonOf } from "../base/errors.ts";
+import type { TargetExplanation } from "../base/explanation.ts";
 import { limits } from "../base/limits.ts";
 import type { Log } from "../base/log.ts";
 import { AGENT, VERSION } from "../base/version.ts";
-import type { FlushResult, LaneStatus, SourceStatus, VerifyResult } from "../base/status.ts";
+import type {
+  FlushResult,
+  LaneStatus,
+  PurgeRequest,
+  PurgeResult,
+  SourceStatus,
+  VerifyResult,
+} from "../base/status.ts";
 
 import type { Hint, Interceptor, InterceptorOptions } from "../intercept/interceptor.ts";
 import type { FileSystem } from "../sys/file_system.ts";
+import { type AgeWatch, lookAtAges } from "./age_watch.ts";
 import { isClosed } from "./detect_context.ts";
+import type { ExplainedEntry } from "./explain.ts";
 import { Index } from "./index.ts";
 import type { IndexKeeper } from "./index_keeper.ts";
 import { noLeftovers } from "./leftovers.ts";
@@ -28,6 +38,8 @@ export interface ManagedTarget {
   /** As the user named it. */
   label: string;
   connect: ReplicatorOptions["connect"];
+  /** See `ReplicatorOptions`. */
+  keepsTargetOut?: boolean;
   /** Opens what is remembered about this target. */
   openKeeper: () => IndexKeeper;
 }
@@ -45,6 +57,8 @@ export interface ManagerOptions {
   windowBytes?: number;
   /** What is in the set. */
   scope: Scope;
+  /** Files that will enter or leave the set by their age. */
+  ages: AgeWatch;
   /** Identity of the root in an earlier run, `undefined` if there was none; and keeps the one of this run. */
   rootIdentity: { known: string | undefined; save: (identity: string) => void };
   clock: Clock;
@@ -118,6 +132,40 @@ export class Manager {
     if (!replicators) throw new CommandError(`Cannot verify: ${this.#blocked || "the root is not open"}`);
     const verified = replicators.map((replicator) => replicator.verification.run(request, whileHere));
     return { targets: await Promise.all(verified) };
+  }
+
+  /** The set is another one than before: watches what it has now, and looks at everything. */
+  scopeChanged(): void {
+    if (!this.#running) return;
+    const { interceptor, replicators } = this.#running;
+    interceptor.rulesChanged();
+    for (const replicator of replicators) void replicator.scopeChanged();
+  }
+
+  /** How each target stands with an entry of the source. */
+  explain(entry: ExplainedEntry & { isIn: boolean }): TargetExplanation[] {
+    if (this.#running) return this.#running.replicators.map((replicator) => replicator.explain(entry));
+    return this.#options.targets.map(({ label }) => ({
+      target: label,
+      state: "unknown" as const,
+      reason: this.#blocked,
+    }));
+  }
+
+  /**
+   * Removes leftovers from every target: all, or those at these paths and below. Without confirmation it only tells.
+   *
+   * @throws {CommandError} If the set does not run now.
+   */
+  async purge({ paths, isConfirmed }: PurgeRequest): Promise<PurgeResult> {
+    if (!this.#running) throw new CommandError(`Cannot purge: ${this.#blocked}`);
+    const targets: PurgeResult["targets"] = [];
+    for (const replicator of this.#running.replicators) {
+      const found = replicator.leftovers(paths);
+      if (isConfirmed) found.count = await replicator.purge(paths);
+      targets.push({ target: replicator.target, ...found });
+    }
+    return { targets };
   }
 
   status(): SourceStatus {
@@ -209,7 +257,11 @@ export class Manager {
         rootIdentity.save(guard.identity);
         this.#knownIdentity = guard.identity;
       }
-      const regularly = [this.#verifyRegularly(replicators, whileHere, clock), polling.run(whileHere)];
+      const regularly = [
+        this.#verifyRegularly(replicators, whileHere, clock),
+        polling.run(whileHere),
+        lookAtAges({ ages: this.#options.ages, clock, replicators, signal: whileHere }),
+      ];
       try {
         await Promise.all(replicators.map((replicator) => replicator.run()));
       } finally {
@@ -238,6 +290,7 @@ export class Manager {
     return new Replicator({
       target: target.label,
       connect: target.connect,
+      keepsTargetOut: target.keepsTargetOut,
       tree: guard.tree,
       index: new Index(),
       keeper,

@@ -6,6 +6,7 @@ import type { Clock } from "../base/clock.ts";
 import { type Problem, RefusedError, TransientError } from "../base/errors.ts";
 import { limits } from "../base/limits.ts";
 import type { Log } from "../base/log.ts";
+import type { LeftoverStatus } from "../base/status.ts";
 import { AGENT } from "../base/version.ts";
 import type { Tree } from "../sys/file_system.ts";
 import { Index } from "./index.ts";
@@ -23,6 +24,10 @@ export interface OnePassOptions {
   /** Paths to make equal, with everything below. @default {[""]} everything */
   roots?: string[];
   scope?: Scope;
+  /** See `ReplicatorOptions`. */
+  keepsTargetOut?: boolean;
+  /** What the receiver holds and the set has not is removed, too. @default {false} */
+  purgesLeftovers?: boolean;
   rootStands: () => boolean;
   /** Compares the contents of files that look equal, too. @default {false} */
   comparesContents?: boolean;
@@ -67,6 +72,8 @@ export interface PassSummary {
   problems: Problem[];
   /** Why nothing was removed, `""` if deletions were not held back. */
   heldBack: string;
+  /** What the receiver holds and the set has not. */
+  leftovers: LeftoverStatus;
 }
 
 /** Time between two reports of progress. */
@@ -110,6 +117,7 @@ export async function runOnePass(options: OnePassOptions): Promise<PassSummary> 
     // What changed while the mirror went over it is settled, too.
     const done = await replicator.mirrored() && await replicator.settled();
     if (!done && !replicator.deletionsWait) await running;
+    if (done && options.purgesLeftovers && await replicator.purge() > 0) await replicator.settled();
     options.signal.throwIfAborted();
     const compared = done && options.comparesContents
       ? await compareContents(replicator, options, planned)
@@ -164,6 +172,7 @@ function summaryOf(replicator: Replicator): PassSummary {
     bytesReceived,
     problems: replicator.problems.list().map(({ path, op, reason }) => ({ path, op, reason })),
     heldBack: replicator.deletionsWait,
+    leftovers: replicator.leftovers(),
   };
 }
 

@@ -11,6 +11,7 @@
  * @module
  */
 import { ProtocolError, reasonOf, TransientError } from "../base/errors.ts";
+import type { TargetExplanation } from "../base/explanation.ts";
 import { limits } from "../base/limits.ts";
 import { isWithin } from "../base/path.ts";
 import type { LaneState, LaneStatus, LeftoverStatus } from "../base/status.ts";
@@ -27,9 +28,10 @@ import { Connection } from "./connection.ts";
 import { Detector } from "./detect.ts";
 import type { DetectContext } from "./detect_context.ts";
 import { Doubts } from "./doubts.ts";
+import { type ExplainedEntry, explainOnTarget } from "./explain.ts";
 import { Lane, type Priority } from "./lane.ts";
 import { LargeFiles } from "./large_files.ts";
-import { LeftoverCount } from "./leftovers.ts";
+import { LeftoverCount, leftoversIn } from "./leftovers.ts";
 import { Patience } from "./patience.ts";
 import { Problems } from "./problems.ts";
 import type { ReplicatorOptions } from "./replicator_options.ts";
@@ -127,6 +129,7 @@ export class Replicator {
       tickets,
       log: options.log,
       rootPath: tree.rootPath,
+      keepsTargetOut: options.keepsTargetOut ?? false,
       roots: this.#roots,
       isDry: options.planned !== undefined,
       broken: (error) => this.#broken.reject(error),
@@ -181,9 +184,16 @@ export class Replicator {
     for (const hint of hints) {
       if (hint.kind === "look") this.#agenda.markDirty(hint.path);
       else if (hint.kind === "look-below") this.#agenda.lookBelow(hint.path);
-      else if (hint.kind === "moved") this.#agenda.takeMove(hint);
+      else if (hint.kind === "moved") this.#takeMove(hint);
     }
     this.#bell.ring();
+  }
+
+  #takeMove(hint: Extract<Hint, { kind: "moved" }>): void {
+    this.#agenda.takeMove(hint);
+    if (!hint.directory || !this.#options.scope) return;
+    // A passage is not made for itself, so that nobody would look below it.
+    if (this.#options.scope.standing(hint.to, unknownFacts) === "passage") this.#agenda.lookBelow(hint.to);
   }
 
   /** Looks at everything. Resolves when every directory was looked at. */
@@ -201,9 +211,29 @@ export class Replicator {
     return this.#agenda.verify();
   }
 
-  /** What the target holds and the set has no more. */
-  leftovers(): LeftoverStatus {
-    return this.#leftoverCount.count(this.#options.index);
+  /** The target as the user named it. */
+  get target(): string {
+    return this.#options.target;
+  }
+
+  /** How the target stands with an entry of the source. */
+  explain(entry: ExplainedEntry & { isIn: boolean }): TargetExplanation {
+    const { target } = this;
+    const { state, reason } = this.#state();
+    const waitsFor = state === "live" ? "" : `${state}${reason === "" ? "" : `: ${reason}`}`;
+    if (!this.#stream.isReady) return { target, state: "unknown", reason: waitsFor };
+    return explainOnTarget(target, entry, {
+      held: this.#options.index.get(entry.path),
+      policy: { ...this.#options.policy, abilities: this.#stream.abilities },
+      problem: entry.isIn ? this.problems.of(entry.path)?.reason : undefined,
+      isUnacked: this.lane.unackedPaths().includes(entry.path),
+      waitsFor,
+    });
+  }
+
+  /** What the target holds and the set has no more; of that only what lies at these paths or below, if any are given. */
+  leftovers(paths?: string[]): LeftoverStatus {
+    return this.#leftoverCount.count(this.#options.index, paths);
   }
 
   /**
@@ -217,11 +247,14 @@ export class Replicator {
     if (!this.#stream.isReady) {
       throw new TransientError("Cannot purge: what the target holds is not known yet");
     }
-    const all = [...this.#options.index.leftovers()].map(({ path }) => path);
-    const chosen = paths ? all.filter((path) => paths.some((above) => isWithin(path, above))) : all;
+    const chosen = [...leftoversIn(this.#options.index, paths)].map(({ path }) => path);
     const ticket = this.#tickets.take();
     using _hold = this.#tickets.hold(ticket);
     const count = await this.#detector.purge(chosen, ticket);
+    // They may have stood in the way of something.
+    for (const { path, op } of this.problems.list()) {
+      if (op === "replace") this.#agenda.markDirty(path, ticket);
+    }
     this.#bell.ring();
     return count;
   }

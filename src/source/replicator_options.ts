@@ -33,6 +33,8 @@ export interface ReplicatorOptions {
   scope?: Scope;
   /** See {@linkcode DetectContext.watch}. @default nothing is heard, and nothing need be */
   watch?: DetectContext["watch"];
+  /** The target may lie inside the source: `scope` has nothing of it. @default {false} */
+  keepsTargetOut?: boolean;
   /** Whether the root still stands where it stood. */
   rootStands: () => boolean;
   /** Whether two changes shortly after one another can leave the same times. @default as the kernel is */

@@ -13,6 +13,8 @@ export interface KeptOut {
   reason: string;
   /** Only what is below it: the directory itself is replicated, empty. @default {false} */
   keepsDirectory?: boolean;
+  /** It is the user's option that keeps it out. @default {false} */
+  isByOption?: boolean;
 }
 
 /** What a {@linkcode SetScope} is made of. */

@@ -45,6 +45,8 @@ export interface StreamParts {
   log: Log;
   /** Absolute path of the source's root. */
   rootPath: string;
+  /** The target lies inside the source, which does not replicate it. */
+  keepsTargetOut: boolean;
   /** Paths that are replicated, with everything below. */
   roots: string[];
   /** Nothing is sent: the stream that the target follows is left alone. */
@@ -110,8 +112,8 @@ export class Stream {
 
   /** Goes on in a new session, or starts over. @throws {RefusedError} If replica and source overlap. */
   begin(session: Session, welcome: Welcome, touched: TouchedPath[]): void {
-    const { lane, rootPath } = this.#parts;
-    checkApart({ path: rootPath, place: placeOf(rootPath) }, welcome.place);
+    const { keepsTargetOut, lane, rootPath } = this.#parts;
+    checkApart({ path: rootPath, place: placeOf(rootPath), keepsOut: keepsTargetOut }, welcome.place);
     this.#abilities = welcome.abilities;
     const own = {
       streamId: this.#id,

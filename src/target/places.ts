@@ -46,9 +46,10 @@ export function localPlaces(path: string): ReplicaPlaces {
 /**
  * Refuses places of which one lies within the other: replicating would never end.
  *
+ * @param options.keepsOut A target inside the source is no trouble: the source does not replicate it.
  * @throws {CommandError} If they overlap.
  */
-export function checkApart(source: string, target: string): void {
+export function checkApart(source: string, target: string, options: { keepsOut?: boolean } = {}): void {
   const [from, to] = [realPathOf(source), realPathOf(target)];
   const reason = from === to
     ? "they are the same directory"
@@ -57,6 +58,7 @@ export function checkApart(source: string, target: string): void {
     : isBelow(from, to)
     ? "the source lies inside the target"
     : "";
+  if (options.keepsOut && from !== to && isBelow(to, from)) return;
   if (reason) throw new CommandError(`Cannot replicate ${quote(source)} to ${quote(target)}: ${reason}`);
 }
 

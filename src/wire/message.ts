@@ -69,6 +69,8 @@ export interface RestoreRequest {
   fastMirrorSizeMin: number;
   /** Name of the compression that the sender is to use. */
   compress: string;
+  /** Lines of rules (`rules/rule.ts`): what they leave out is neither restored nor removed. */
+  rules: string[];
 }
 
 /** An op that the receiver could not apply. Those around it were. */
@@ -408,6 +410,7 @@ const restoreMembers: Members<RestoreRequest> = {
   blockSize: 0,
   fastMirrorSizeMin: 0,
   compress: "",
+  rules: [""],
 };
 
 function encodeJson(value: unknown, writer: ByteWriter): void {

@@ -47,6 +47,11 @@ async function spoil(path: string): Promise<Uint8Array> {
 
 const sourceFiles: [what: string, name: RegExp, message: RegExp][] = [
   ["index", /^index-.*\.sqlite$/, /index-.*\.sqlite": .*; remove it to mirror anew$/m],
+  [
+    "set of rules",
+    /^set\.sqlite$/,
+    /set\.sqlite": .*; remove it, and the set has no rules but those it is given$/m,
+  ],
   ["set file", /^set\.json$/, /set\.json": .*; remove it, and the set counts as new$/m],
   ["key file", /^key$/, /key": it does not hold a key; put it back, or remove it and pair again$/m],
   ["peers file", /^peers\.json$/, /peers\.json": .*; remove it and pair again$/m],

@@ -110,7 +110,7 @@ Deno.test({
     await replication.stopServer();
     assertEquals(await leftovers(`${replication.directory}/root`), []);
     assertEquals(await leftovers(replication.state), []);
-    assertEquals(await checkDatabases(replication.directory), 2);
+    assertEquals(await checkDatabases(replication.directory), 3);
   },
 });
 

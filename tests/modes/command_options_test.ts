@@ -9,6 +9,8 @@ import { parseWatchSourceOptions } from "../../src/modes/watch_source_options.ts
 import { testIo } from "../testing/test_io.ts";
 
 const io = testIo({ env: { HOME: "/home/a" } });
+import { tempDirectory } from "../testing/temp.ts";
+
 const serveTarget = (...args: string[]) => parseServeTargetOptions(args);
 const watchSource = (...args: string[]) => parseWatchSourceOptions(args, io);
 const mirror = (...args: string[]) => parseMirrorOptions(args, io);
@@ -64,8 +66,11 @@ Deno.test("parseWatchSourceOptions() fills in defaults and reads everything", ()
     onUnreachable: "degrade",
     nice: 5,
     http: undefined,
+    given: [],
+    oneFileSystem: false,
   });
   const everything = [
+    ["--one-file-system", "--include", "/etc", "-x", "#a", "--exclude=size>1K /b/**", "-i", "c/"],
     ["--to", "backup/www", "-t", "us1-x", "--name", "set", "--commit", "ack", "--intercept", "inotify"],
     ["--compress", "brotli", "--cipher", "none", "--window-bytes", "64M", "--block-size", "512"],
     [
@@ -102,7 +107,26 @@ Deno.test("parseWatchSourceOptions() fills in defaults and reads everything", ()
     onUnreachable: "degrade",
     nice: 19,
     http: { hostname: "127.0.0.1", port: 0 },
+    given: ["/", "!/etc", "\\#a", "size>1K /b/**", "!c/"].map((text) => ({ text, origin: "command line" })),
+    oneFileSystem: true,
   });
+});
+
+Deno.test("rules come in the order in which they are given, and from files", async () => {
+  await using directory = await tempDirectory();
+  const file = `${directory.path}/rules`;
+  Deno.writeTextFileSync(file, "# why\n!a\n");
+  const texts = (...args: string[]) => mirror("d", "/r", ...args).given.map(({ text }) => text);
+  assertEquals(texts("-x", "*.o", "--set", file, "-i", "b"), ["*.o", "# why", "!a", "!b"]);
+  assertEquals(texts("-i", "b", "-x", "*.o"), ["/", "!b", "*.o"]);
+  assertEquals(mirror("d", "/r", "--set", file).given[1], { text: "!a", origin: `file "${file}"` });
+  for (
+    const [rule, reason] of [["size>x", "column 6"], ["!a", "there is --include"], ["  ", "it is empty"]]
+  ) {
+    assertThrows(() => mirror("d", "/r", "-x", rule), UsageError, reason);
+  }
+  assertThrows(() => mirror("d", "/r", "--set", "/nix"), UsageError, "there is no such file");
+  assertThrows(() => mirror("d", "/r", "--set", directory.path), UsageError, "EISDIR");
 });
 
 Deno.test("parseWatchSourceOptions() refuses what this version cannot do, and never ignores it", () => {
@@ -111,9 +135,6 @@ Deno.test("parseWatchSourceOptions() refuses what this version cannot do, and ne
     ["--commit", "local"],
     ["--commit", "remote"],
     ["--intercept", "fuse"],
-    ["--include", "*.txt"],
-    ["--exclude=*.tmp"],
-    ["--set", "FILE"],
     ["--limit-rate", "10M"],
     ["--on-unreachable", "block"],
     ["--on-unreachable", "fail"],
@@ -163,6 +184,10 @@ Deno.test("parseMirrorOptions() fills in defaults and reads everything", () => {
     delete: true,
     full: false,
     progress: false,
+    given: [],
+    oneFileSystem: false,
+    deleteExcluded: false,
+    content: false,
   });
   const { dryRun, delete: deletes, full, progress, blockSize } = mirror(
     ...["d", "/r", "-n", "--no-delete", "--full", "--progress", "--block-size", "64K"],
@@ -183,6 +208,7 @@ Deno.test("parseRestoreOptions() fills in defaults and reads everything", () => 
     delete: false,
     dryRun: false,
     progress: false,
+    given: [],
   });
   const read = restore(
     "h/n",

@@ -38,7 +38,7 @@ for (const [situation, ours, theirs, course] of cases) {
 }
 
 Deno.test("checkApart() refuses a replica in, around or at the source, by identity and not by path", () => {
-  const source = { path: "/data", place: { machine: "m", identities: ["1:5", "1:2"] } };
+  const source = { keepsOut: false, path: "/data", place: { machine: "m", identities: ["1:5", "1:2"] } };
   const refusals: [string[], string][] = [
     [["1:5", "1:2"], "they are the same directory"],
     [["1:7", "1:5", "1:2"], "the target lies inside the source"],

@@ -120,6 +120,21 @@ test("hints below a passage find what is to be taken in", ["/", "!/a/b/c"], asyn
 });
 
 test(
+  "a passage that is renamed into its place is looked below",
+  ["/", "!/a/b/c", "!/x"],
+  async ({ pair, target }) => {
+    sh(pair.sourceRoot, "mkdir -p a/b/c x; echo x > a/b/c/f");
+    await pair.mirror();
+    sh(pair.sourceRoot, "mv a/b y");
+    await pair.look("a/b", "a");
+    assertEquals(target(), "x/");
+    sh(pair.sourceRoot, "mv y a/b");
+    await pair.look(moved("y", "a/b", true));
+    assertEquals(target(), "a/ a/b/ a/b/c/ a/b/c/f x/");
+  },
+);
+
+test(
   "files taken in by name come from everywhere",
   ["/", "!*.jpg", "!ext:png", "private/"],
   async ({ pair, change, target }) => {
@@ -219,7 +234,7 @@ test(
     assertEquals(pair.replicator.problems.list().map(({ path, op }) => `${op} ${path}`), ["replace d"]);
     assertEquals(target(), "d/ d/a.tmp");
     await pair.replicator.purge();
-    await pair.verify();
+    await pair.settle();
     assertEquals(target(), "d");
     assertEquals(pair.replicator.problems.list(), []);
   },
