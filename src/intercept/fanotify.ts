@@ -63,7 +63,7 @@ export class FanotifyInterceptor implements Interceptor {
   #directories!: FanotifyDirectories;
   #parts!: FanotifyParts;
   #state: "new" | "hearing" | "gone" | "stopped" = "new";
-  /** Events read, whatever became of them. */
+  /** Events taken, whatever became of them. */
   #taken = 0;
   #rootCheckedMs = 0;
   #mustReadMounts = false;
@@ -112,31 +112,24 @@ export class FanotifyInterceptor implements Interceptor {
   async start(): Promise<void> {
     assert(this.#state === "new", "an interceptor starts once");
     const { root, isExcluded, unlimited } = this.#options;
-    const queue = new FanotifyQueue({ unlimited });
-    try {
-      const directories = this.#directories = new FanotifyDirectories(root, queue, isExcluded);
-      try {
-        queue.mark(directories.rootByDescriptor);
-      } catch (error) {
-        directories.close();
-        throw error;
-      }
-      this.#parts = new FanotifyParts({
-        queue,
-        directories,
-        isExcluded,
-        onLookBelow: (path, reason) => {
-          this.#lookBelow(path, reason);
-          queue.wake();
-        },
-        onHints: (hints) => {
-          if (this.#state === "hearing") this.#options.onHints(hints);
-        },
-      });
-    } catch (error) {
-      queue.close();
-      throw error;
-    }
+    using undo = new DisposableStack();
+    const queue = undo.adopt(new FanotifyQueue({ unlimited }), (queue) => queue.close());
+    const directories = undo.use(new FanotifyDirectories(root, queue, isExcluded));
+    queue.mark(directories.rootByDescriptor);
+    undo.move();
+    this.#directories = directories;
+    this.#parts = new FanotifyParts({
+      queue,
+      directories,
+      isExcluded,
+      onLookBelow: (path, reason) => {
+        this.#lookBelow(path, reason);
+        queue.wake();
+      },
+      onHints: (hints) => {
+        if (this.#state === "hearing") this.#options.onHints(hints);
+      },
+    });
     this.#queue = queue;
     this.#state = "hearing";
     queue.mountsChanged();
@@ -147,7 +140,7 @@ export class FanotifyInterceptor implements Interceptor {
   sync(): Promise<boolean> {
     if (this.#state !== "hearing") return Promise.resolve(false);
     const answered = new Promise<boolean>((answer) => {
-      this.#asked.push({ taken: this.#taken + this.#queue.waitingCount(), answer });
+      this.#asked.push({ taken: this.#queue.readCount + this.#queue.waitingCount(), answer });
     });
     this.#queue.wake();
     return answered;
@@ -191,7 +184,7 @@ export class FanotifyInterceptor implements Interceptor {
         }
         await this.#settle(asked > 0);
         this.#deliver();
-        await this.#answer(asked);
+        this.#answer(asked);
         await yieldToEvents();
       }
     } finally {
@@ -203,16 +196,16 @@ export class FanotifyInterceptor implements Interceptor {
   }
 
   /** Answers those of the first `count` callers of {@linkcode sync} of which everything was told. */
-  async #answer(count: number): Promise<void> {
+  #answer(count: number): void {
     const due = this.#asked.slice(0, count).filter(({ taken }) => taken <= this.#taken);
-    if (due.length === 0) {
-      // Their events are still in the queue: no wait, please.
-      if (count > 0) this.#queue.wake();
-      return;
-    }
+    // The events of the others are still in the queue.
+    if (due.length < count) this.#queue.wake();
+    if (due.length === 0) return;
     this.#asked = this.#asked.filter((asking) => !due.includes(asking));
-    const others = await Promise.all(this.#parts.refused.map((part) => part.sync()));
-    for (const { answer } of due) answer(this.#state === "hearing" && others.every(Boolean));
+    // Not awaited: a part that is being armed keeps nobody else waiting.
+    Promise.all(this.#refused.map((part) => part.sync())).then((others) => {
+      for (const { answer } of due) answer(this.#state === "hearing" && others.every(Boolean));
+    });
   }
 
   /** Takes the events that wait now, in slices. */

@@ -112,7 +112,8 @@ export class FanotifyDirectories implements Disposable {
   /** Path below the root of an absolute one; `undefined` if it is not below. */
   relative(absolute: string): string | undefined {
     if (absolute === this.#rootPath) return "";
-    if (this.#rootPath === "/") return absolute.slice(1);
+    // The kernel says "(unreachable)…" of what this process cannot reach.
+    if (this.#rootPath === "/") return absolute.startsWith("/") ? absolute.slice(1) : undefined;
     return isWithin(absolute, this.#rootPath) ? absolute.slice(this.#rootPath.length + 1) : undefined;
   }
 

@@ -103,6 +103,7 @@ export class FanotifyQueue {
   readonly #woken = new Uint8Array(8);
   #haveMountsChanged = true;
   #closed = false;
+  #readCount = 0;
   #filled = 0;
   #at = 0;
 
@@ -182,6 +183,11 @@ export class FanotifyQueue {
 
   // ——— Events ———
 
+  /** Events read so far, taken or not. */
+  get readCount(): number {
+    return this.#readCount;
+  }
+
   /** Events that wait to be read. */
   waitingCount(): number {
     // The kernel tells it as the size that the events would have without records.
@@ -194,6 +200,7 @@ export class FanotifyQueue {
     const size = this.#libc.read(this.#group, this.#events, READ_SIZE);
     this.#at = 0;
     this.#filled = Math.max(size, 0);
+    for (let at = 0; at < this.#filled; at += this.words[at >> 2]) this.#readCount++;
     return size > 0;
   }
 
