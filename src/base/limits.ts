@@ -103,6 +103,9 @@ export const limits = {
   transfersWaitingMax: 1_024,
   /** Questions to the target at a time; further ones wait. */
   questionsAtOnce: 256,
+  /** Pause between two looks at the states of all lanes, and the same while nothing waits. A change is told at once. */
+  tellMs: 1_000,
+  tellAtRestMs: 5_000,
   /** Times that a failed op of one path is tried again at once; then the next change or verification scan does. */
   applyAttemptsMax: 3,
   /** Priority of `watch-source`, as in nice(1): where processors are short, the watched application goes first. */
@@ -129,8 +132,23 @@ export const limits = {
   unheardRestMs: 2_000,
   /** A verification that somebody waits for gives up when the target was away for so long. */
   verifyPatienceMs: 30_000,
-  /** Pause between two background verification scans. */
-  verifyEveryMs: 10 * 60_000,
+  /** Time in which background verification compares all contents once, unless the user chooses another. */
+  verifyEveryMs: 24 * 3_600_000,
+  /** Bytes of contents that it compares in a second, unless the user chooses others; and what each file counts beside. */
+  verifyRateBytes: 8 * MiB,
+  patrolFileCostBytes: 64 * KiB,
+  /** Pause between two background comparisons of the attributes of the source, and of both sides. */
+  patrolSourceMs: 10 * 60_000,
+  patrolBothMs: 3_600_000,
+  /** Pause of the patrol while others work, and after which it takes a step though they still do, or looks again. */
+  patrolPauseMs: 100,
+  patrolRetryMs: 1_000,
+  /** After a step the patrol rests so many times as long as that took. */
+  patrolRestFactor: 4,
+  /** How often the place where the patrol stands is saved. */
+  patrolSaveMs: 10_000,
+  /** Entries that nobody sent to the target and that the patrol removes there in one round; more of them stay. */
+  extrasRemovedMax: 1_000,
 
   // ——— Replication set ———
 

@@ -36,6 +36,27 @@ export interface LaneStatus {
   /** Ops sent, by kind. Kinds that never occurred may be missing. */
   opsSent: Record<string, number>;
   leftovers: LeftoverStatus;
+  verification: PatrolStatus;
+}
+
+/** Where background verification of a target stands, and what verification ever found there. */
+export interface PatrolStatus {
+  /**
+   * `waiting` for its time, comparing `attributes` or `contents`, `paused` for a reason, `verifying` because somebody
+   * asked, or `off`.
+   */
+  state: "off" | "waiting" | "attributes" | "contents" | "paused" | "verifying";
+  reason: string;
+  /** End of the last comparison of the whole tree, both sides; ISO 8601, `""` before the first. */
+  lastTreeAt: string;
+  /** How much of the tree is compared in the round under way, 0 to 1. */
+  treeShare: number;
+  /** The same of contents. */
+  lastContentsAt: string;
+  contentsShare: number;
+  /** Differences found and healed. */
+  found: number;
+  healed: number;
 }
 
 /** What a target holds and the set has no more: it stays until it is purged. */

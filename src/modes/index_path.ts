@@ -1,12 +1,20 @@
 /**
- * Where the index of a target is in the directory of its set.
+ * Where what is remembered about a target is in the directory of its set.
  * @module
  */
 import { createHash } from "node:crypto";
 import { join } from "node:path";
 
-/** The file, by the target's label. */
+/** Its index, by the target's label. */
 export function indexPath(directory: string, label: string): string {
-  const name = createHash("sha256").update(label).digest("hex").slice(0, 16);
-  return join(directory, `index-${name}.sqlite`);
+  return join(directory, `index-${nameOf(label)}.sqlite`);
+}
+
+/** How far verification of it has come. */
+export function patrolPath(directory: string, label: string): string {
+  return join(directory, `verify-${nameOf(label)}.json`);
+}
+
+function nameOf(label: string): string {
+  return createHash("sha256").update(label).digest("hex").slice(0, 16);
 }

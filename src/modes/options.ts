@@ -19,7 +19,7 @@ import { closest } from "../base/closest.ts";
 import { reasonOf, UsageError } from "../base/errors.ts";
 import { quote } from "../base/path.ts";
 import { checkSetName } from "../store/state_directory.ts";
-import { durationOption, parseDuration, parseSize, sizeOption } from "../base/units.ts";
+import { durationOption, parseDuration, parseRate, parseSize, sizeOption } from "../base/units.ts";
 
 /** Reads one value. Throws an Error whose message says what is allowed. */
 export type ValueReader<Value> = (text: string) => Value;
@@ -124,6 +124,18 @@ export function duration(bounds: { min: number; max: number }): ValueReader<numb
     }
     return ms;
   };
+}
+
+/** Reads a rate, bytes a second; at least one. */
+export function rate(text: string): number {
+  const bytes = parseRate(text);
+  if (bytes < 1) throw new Error("it must be 1 or more");
+  return bytes;
+}
+
+/** Reads the word `off`, or something else. */
+export function offOr<Value>(read: ValueReader<Value>): ValueReader<Value | "off"> {
+  return (text) => text === "off" ? "off" : read(text);
 }
 
 /** Reads one of some words. `later` are words of the documentation that this version cannot do. */

@@ -8,6 +8,7 @@ import type {
   DaemonStatus,
   GapStatus,
   LaneStatus,
+  PatrolStatus,
   ReplicaStatus,
   SourceStatus,
   TargetStatus,
@@ -68,6 +69,7 @@ function formatLane(lane: LaneStatus, nowMs: number): string {
       formatOps(lane.opsSent)
     }; ` +
     `${count(lane.retries, "retry", "retries")}, ${count(lane.errors, "error")}\n`,
+    `    verification: ${formatPatrol(lane.verification, nowMs)}\n`,
     formatLeftovers(lane),
   ].join("");
 }
@@ -80,6 +82,20 @@ function formatLeftovers({ leftovers }: LaneStatus): string {
   return `    keeps ${
     count(number, "leftover", "leftovers")
   } that left the set: ${shown}${more}; see "set purge"\n`;
+}
+
+/** As in `waiting; whole tree 3 h ago, contents 61 % of this round; 2 differences found, 2 healed`. */
+function formatPatrol(patrol: PatrolStatus, nowMs: number): string {
+  const coverage = (what: string, last: string, share: number) =>
+    `${what} ${last === "" && share > 0 ? "" : ago(last, nowMs)}${
+      share > 0 ? `${last === "" ? "" : ", "}${Math.floor(100 * share)} % of this round` : ""
+    }`;
+  const { lastTreeAt, treeShare, lastContentsAt, contentsShare, found, healed } = patrol;
+  const covered = [
+    coverage("whole tree", lastTreeAt, treeShare),
+    coverage("contents", lastContentsAt, contentsShare),
+  ].join(", ");
+  return `${stateWithReason(patrol)}; ${covered}; ${count(found, "difference")} found, ${healed} healed`;
 }
 
 function formatTarget(status: TargetStatus): string {

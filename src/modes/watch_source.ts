@@ -32,9 +32,10 @@ import { stepBack } from "../sys/priority.ts";
 import { systemFileSystem } from "../sys/system.ts";
 import { realPathOf } from "../target/places.ts";
 import { type ExitCode, type Io, printJson, stoppedExitCode } from "./mode.ts";
-import { indexPath } from "./index_path.ts";
+import { indexPath, patrolPath } from "./index_path.ts";
 import { keptOutOf } from "./kept_out.ts";
 import { loadSetFile, openRules, type SetFile } from "./known_sets.ts";
+import { patrolFile } from "./patrol_file.ts";
 import { rootTrouble, withDirectory } from "./root_trouble.ts";
 import { setHandlers } from "./set_control.ts";
 import { holdsTargets, type ReachableTarget, reachTarget } from "./targets.ts";
@@ -142,7 +143,9 @@ function makeManager({ options, io, log, root, set, directory, known, reached, t
       connect,
       keepsTargetOut: local !== undefined && holdsTargets(root),
       openKeeper: () => new IndexKeeper(openIndex(directory, label), log),
+      patrolStore: patrolFile(patrolPath(directory, label), log),
     })),
+    patrol: options.patrol,
     fileSystem: systemFileSystem(),
     chooseInterceptor: (interceptorOptions) => chooseInterceptor(options.intercept, interceptorOptions),
     policy: {

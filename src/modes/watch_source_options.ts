@@ -6,9 +6,22 @@ import { resolve } from "node:path";
 import type { Address } from "../base/address.ts";
 import { UsageError } from "../base/errors.ts";
 import { limits } from "../base/limits.ts";
-import { sizeOption } from "../base/units.ts";
+import { durationOption, sizeOption } from "../base/units.ts";
+import type { PatrolPolicy } from "../source/patrol.ts";
 import type { Io } from "./mode.ts";
-import { address, many, nonEmpty, one, parseArguments, size, whole, word } from "./options.ts";
+import {
+  address,
+  duration,
+  many,
+  nonEmpty,
+  offOr,
+  one,
+  parseArguments,
+  rate,
+  size,
+  whole,
+  word,
+} from "./options.ts";
 import { formatTargetName, parseTargetName, type TargetName } from "./target_name.ts";
 import {
   fileSystemHelp,
@@ -32,6 +45,10 @@ const interceptors = ["auto", "watchfs", "inotify", "fanotify"] as const;
 const WINDOW_BYTES_MIN = 2 * limits.messageSizeMax;
 const WINDOW_BYTES_MAX = 1024 ** 3;
 
+/** Times of `--verify-every`. A timer waits for the longest one. */
+const VERIFY_EVERY_MIN_MS = 1_000;
+const VERIFY_EVERY_MAX_MS = 24 * 24 * 3_600_000;
+
 /** Text of `help watch-source`. */
 export const help = `\
 Usage: understudy watch-source DIR --to TARGET [--to TARGET …] [options]
@@ -50,6 +67,15 @@ ${ruleHelp}${fileSystemHelp}\
 } (default ${sizeOption(limits.windowBytes)})
   --on-unreachable POLICY  degrade: changes wait while a target is away (default)
   --nice N                 share of the processors that is left to others, 0 to 19 as in nice(1) (default ${limits.nice})
+  --verify-every TIME      in the background the contents of everything are compared with the targets once in this
+                           time, attributes oftener; off: never (default ${
+  durationOption(limits.verifyEveryMs)
+})
+  --verify-rate RATE       bytes of contents compared a second at most, as in 512K, 10M (default ${
+  sizeOption(limits.verifyRateBytes)
+})
+  --foreign POLICY         what another hand changed on a target: repair it, or report it as a problem
+                           (default repair)
   --http HOST:PORT         also answers GET /status there, to anybody who can reach it; HOST left out is 127.0.0.1
 ${transferHelp}\
   --json                   prints states as JSON, one object a line
@@ -69,6 +95,8 @@ export interface WatchSourceOptions extends TransferOptions, RuleOptions {
   /** Bytes in flight without an ack. */
   windowBytes: number;
   onUnreachable: "degrade";
+  /** Verification in the background. */
+  patrol: PatrolPolicy;
   /** Priority of the process, as in nice(1). */
   nice: number;
   /** Where the status is served; `undefined` is nowhere. */
@@ -93,6 +121,9 @@ export function parseWatchSourceOptions(args: string[], io: Pick<Io, "env">): Wa
       "window-bytes": one(size({ min: WINDOW_BYTES_MIN, max: WINDOW_BYTES_MAX })),
       "on-unreachable": one(word(["degrade"], ["block", "fail"])),
       nice: one(whole({ min: 0, max: 19 })),
+      "verify-every": one(offOr(duration({ min: VERIFY_EVERY_MIN_MS, max: VERIFY_EVERY_MAX_MS }))),
+      "verify-rate": one(rate),
+      foreign: one(word(["repair", "report"])),
       http: one(address({ hostname: "127.0.0.1", anyPort: true })),
     },
     positionals: ["DIR"],
@@ -109,6 +140,13 @@ export function parseWatchSourceOptions(args: string[], io: Pick<Io, "env">): Wa
     windowBytes: options["window-bytes"] ?? limits.windowBytes,
     onUnreachable: options["on-unreachable"] ?? "degrade",
     nice: options.nice ?? limits.nice,
+    patrol: {
+      everyMs: options["verify-every"] === "off"
+        ? undefined
+        : options["verify-every"] ?? limits.verifyEveryMs,
+      rateBytes: options["verify-rate"] ?? limits.verifyRateBytes,
+      foreign: options.foreign ?? "repair",
+    },
     http: options.http,
   };
 }

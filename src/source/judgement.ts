@@ -147,7 +147,8 @@ export class Judgement {
     const judged = judge(path, sides, policy.abilities, clocks);
     if (judged === undefined) return undefined;
     const problem = problems.of(path);
-    const difference: Difference = problem
+    // What verification itself reported is no reason.
+    const difference: Difference = problem && !problem.op.startsWith("verify")
       ? { ...judged, cause: "problem", state: "standing", reason: problem.reason }
       : { ...judged, state: "found", reason: "" };
     return { difference, mismatch, remote };

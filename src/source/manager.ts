@@ -26,6 +26,7 @@ import type { ExplainedEntry } from "./explain.ts";
 import { Index } from "./index.ts";
 import type { IndexKeeper } from "./index_keeper.ts";
 import { noLeftovers } from "./leftovers.ts";
+import type { PatrolPolicy, PatrolStore } from "./patrol.ts";
 import { Polling } from "./polling.ts";
 import { Replicator } from "./replicator.ts";
 import type { ReplicatorOptions } from "./replicator_options.ts";
@@ -42,6 +43,8 @@ export interface ManagedTarget {
   keepsTargetOut?: boolean;
   /** Opens what is remembered about this target. */
   openKeeper: () => IndexKeeper;
+  /** Remembers how far verification of this target has come. */
+  patrolStore?: PatrolStore;
 }
 
 /** What a manager needs. */
@@ -54,6 +57,8 @@ export interface ManagerOptions {
   /** Makes the interceptor, and says why this one. */
   chooseInterceptor: (options: InterceptorOptions) => { interceptor: Interceptor; reason: string };
   policy: ReplicatorOptions["policy"];
+  /** Verification in the background. */
+  patrol: PatrolPolicy;
   windowBytes?: number;
   /** What is in the set. */
   scope: Scope;
@@ -90,6 +95,8 @@ export class Manager {
   /** Identity of the root, from an earlier run or from this one. */
   #knownIdentity: string | undefined;
   #changeTimer: ReturnType<typeof setTimeout> | undefined;
+  #isOver = false;
+  #tickTimer: ReturnType<typeof setTimeout> | undefined;
 
   constructor(options: ManagerOptions) {
     this.#options = options;
@@ -99,7 +106,7 @@ export class Manager {
   /** Runs until the signal aborts. @throws {Error} What a restart would not mend. */
   async run(): Promise<void> {
     const { signal, clock, log } = this.#options;
-    const ticking = setInterval(() => this.#tellChange(), 1_000);
+    this.#tickTimer = setTimeout(() => this.#tellChange(), limits.tellMs);
     try {
       while (!signal.aborted) {
         const guard = this.#openRoot();
@@ -111,7 +118,8 @@ export class Manager {
         await clock.sleep(ROOT_RETRY_MS, signal);
       }
     } finally {
-      clearInterval(ticking);
+      this.#isOver = true;
+      clearTimeout(this.#tickTimer);
       clearTimeout(this.#changeTimer);
     }
   }
@@ -258,7 +266,6 @@ export class Manager {
         this.#knownIdentity = guard.identity;
       }
       const regularly = [
-        this.#verifyRegularly(replicators, whileHere, clock),
         polling.run(whileHere),
         lookAtAges({ ages: this.#options.ages, clock, replicators, signal: whileHere }),
       ];
@@ -304,6 +311,7 @@ export class Manager {
       scope,
       watch,
       heard: () => this.#hear(),
+      patrol: { policy: this.#options.patrol, store: target.patrolStore },
       rootStands: () => guard.stands(),
       onChange: () => this.#tellChangeSoon(),
     });
@@ -315,15 +323,6 @@ export class Manager {
     if (!gone) return;
     this.#blocked = `the root is gone: ${gone.reason}`;
     stop.abort();
-  }
-
-  /** A scan of everything finds what no event told of. */
-  async #verifyRegularly(replicators: Replicator[], signal: AbortSignal, clock: Clock): Promise<void> {
-    while (!signal.aborted) {
-      await clock.sleep(limits.verifyEveryMs, signal);
-      if (signal.aborted) return;
-      for (const replicator of replicators) replicator.verify();
-    }
   }
 
   async #settle({ interceptor, replicators, polling }: Running, signal: AbortSignal): Promise<boolean> {
@@ -361,9 +360,14 @@ export class Manager {
 
   #tellChange(): void {
     clearTimeout(this.#changeTimer);
+    clearTimeout(this.#tickTimer);
     this.#changeTimer = undefined;
     // What is taken down in order is not in trouble.
-    if (!this.#options.signal.aborted) this.#options.onChange();
+    if (this.#isOver || this.#options.signal.aborted) return;
+    this.#options.onChange();
+    // Some states come with time alone. While nothing waits they cannot: waking up is what idling costs.
+    const isAtRest = this.#laneStatuses().every(({ state, lagMs }) => state === "live" && lagMs === 0);
+    this.#tickTimer = setTimeout(() => this.#tellChange(), isAtRest ? limits.tellAtRestMs : limits.tellMs);
   }
 }
 
@@ -394,4 +398,14 @@ const idleLane: LaneStatus = {
   errors: 0,
   opsSent: {},
   leftovers: noLeftovers,
+  verification: {
+    state: "off",
+    reason: "",
+    lastTreeAt: "",
+    treeShare: 0,
+    lastContentsAt: "",
+    contentsShare: 0,
+    found: 0,
+    healed: 0,
+  },
 };

@@ -32,6 +32,7 @@ import { type ExplainedEntry, explainOnTarget } from "./explain.ts";
 import { Lane, type Priority } from "./lane.ts";
 import { LargeFiles } from "./large_files.ts";
 import { LeftoverCount, leftoversIn } from "./leftovers.ts";
+import { Patrol } from "./patrol.ts";
 import { Patience } from "./patience.ts";
 import { Problems } from "./problems.ts";
 import type { ReplicatorOptions } from "./replicator_options.ts";
@@ -47,6 +48,7 @@ export class Replicator {
   readonly problems = new Problems();
   readonly lane: Lane;
   readonly verification: Verification;
+  readonly #patrol: Patrol;
   /** Bytes read from files. */
   bytesRead = 0;
   readonly #options: ReplicatorOptions;
@@ -72,6 +74,7 @@ export class Replicator {
   #stopped = false;
   /** Rejects when something is wrong with ourselves: the replicator stops. */
   readonly #broken = Promise.withResolvers<never>();
+  readonly #stopping = new AbortController();
 
   constructor(options: ReplicatorOptions) {
     this.#options = options;
@@ -136,6 +139,7 @@ export class Replicator {
       onChange: () => this.#bell.ring(),
     });
     this.verification = this.#makeVerification(context);
+    this.#patrol = this.#makePatrol(context);
     this.#connection = new Connection({
       connect,
       clock,
@@ -164,6 +168,7 @@ export class Replicator {
       this.#runLoop(() => this.#liveStep()),
       this.#runLoop(() => this.#mirrorStep()),
       this.#keepTime(),
+      this.#patrol.run(this.#stopping.signal),
     ];
     try {
       await Promise.race([this.#connection.run(), this.#broken.promise, ...loops]);
@@ -271,7 +276,7 @@ export class Replicator {
 
   /** Wall clock of the last finished scan of everything; 0 before the first. */
   get lastVerifyAtMs(): number {
-    return this.#agenda.lastVerifyAtMs;
+    return Math.max(this.#agenda.lastVerifyAtMs, this.#patrol.lastSourceAtMs);
   }
 
   /**
@@ -346,6 +351,7 @@ export class Replicator {
       retries: this.lane.stats.retries,
       errors: this.#failures,
       opsSent: { ...this.lane.stats.opsSent },
+      verification: this.#patrol.status(),
       leftovers: this.#leftoverCount.take(this.#options.index),
     };
   }
@@ -580,7 +586,34 @@ export class Replicator {
       distrust: (path) => this.#distrust(path, this.#tickets.take()),
       lookAgain: (path) => this.#agenda.markDirty(path),
       deletionsWait: () => this.deletionsWait,
+      onVerified: ({ contents }, report) => this.#patrol.noteVerified({ ...report, contents }),
     });
+  }
+
+  #makePatrol({ index, scope }: DetectContext): Patrol {
+    const { clock, patrol, onChange = () => {} } = this.#options;
+    return new Patrol({
+      policy: patrol?.policy ?? { everyMs: undefined, rateBytes: limits.verifyRateBytes, foreign: "repair" },
+      store: patrol?.store,
+      verification: this.verification,
+      index,
+      scope,
+      problems: this.problems,
+      clock,
+      replicaId: () => this.#stream.hello.replicaId,
+      obstacle: () =>
+        this.#trouble() || (this.#stream.isReady && this.#stream.isMirrored ? "" : "it is mirroring"),
+      isQuiet: () => this.#isQuiet(),
+      deletionsWait: () => this.deletionsWait,
+      onChange,
+    });
+  }
+
+  /** Whether nothing waits or is on its way. */
+  #isQuiet(): boolean {
+    const { dirtyCount, transfersCount, isMirrorScanIdle } = this.#agenda;
+    return dirtyCount === 0 && transfersCount === 0 && isMirrorScanIdle && this.lane.unackedOps === 0 &&
+      this.#doubts.areResolved;
   }
 
   /** Why the target cannot be asked now, `""` if it can. */
@@ -609,7 +642,15 @@ export class Replicator {
       this.#save();
       // An empty root is soon looked at. Whether it is filled again, no event may tell: it may have been mounted.
       if (this.#emptied !== "" && this.#agenda.isMirrorScanIdle) this.#agenda.lookOnce();
+      // Where nothing happens nothing is to be saved: not even a timer goes off.
+      while (!this.#stopped && this.#emptied === "" && !this.#hasToSave()) await this.#bell.rung();
     }
+  }
+
+  #hasToSave(): boolean {
+    const { keeper, index } = this.#options;
+    if (!keeper || !this.#stream.isReady) return false;
+    return keeper.savedSequence !== this.lane.ackedSequence || index.unsavedCount > 0;
   }
 
   #save(): void {
@@ -645,6 +686,7 @@ export class Replicator {
 
   #stop(): void {
     this.#stopped = true;
+    this.#stopping.abort();
     this.#bell.ring();
   }
 }

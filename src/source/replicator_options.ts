@@ -10,6 +10,7 @@ import type { Session } from "../wire/session.ts";
 import type { DetectContext } from "./detect_context.ts";
 import type { Index } from "./index.ts";
 import type { IndexKeeper } from "./index_keeper.ts";
+import type { PatrolPolicy, PatrolStore } from "./patrol.ts";
 import type { Scope } from "./scope.ts";
 
 /** What a replicator needs. */
@@ -47,6 +48,8 @@ export interface ReplicatorOptions {
   kept?: DetectContext["kept"];
   /** Has every hint of the changes so far handed on; `false` if that cannot be promised. @default there are none */
   heard?: () => Promise<boolean>;
+  /** Verification in the background. @default none */
+  patrol?: { policy: PatrolPolicy; store?: PatrolStore };
   /** Something that `status` shows may have changed. */
   onChange?: () => void;
 }

@@ -23,9 +23,11 @@ import { type Mismatch, Mismatches, type MismatchesOptions } from "./mismatches.
 /** What verification needs of its replicator. */
 export interface VerificationOptions
   extends MismatchesOptions, ContentsOptions, JudgementOptions, Omit<HealingOptions, "judgement"> {
-  requests: Pick<Requests, "listDirectory" | "digest">;
+  requests: Pick<Requests, "list" | "listDirectory" | "digest">;
   /** The target as the user named it. */
   target: string;
+  /** Told of a whole verification. */
+  onVerified?: (request: VerifyRequest, report: VerifyReport) => void;
   /** Resolves when the target can be asked, or with the reason why that is not so. */
   reachable: (signal: AbortSignal) => Promise<string>;
 }
@@ -133,6 +135,7 @@ export class Verification {
         }
       }
       report.complete = report.reason === "";
+      if (report.complete) this.#options.onVerified?.(request, report);
       return report;
     } finally {
       this.#running--;
@@ -227,6 +230,20 @@ export class Verification {
   /** Heals what was found, and writes into each verdict how that ended. @throws {TransientError} */
   async heal(verdicts: Verdict[], signal: AbortSignal): Promise<void> {
     if (verdicts.length > 0) await this.#healing.heal(verdicts, signal);
+  }
+
+  /** Judges what seemed to differ before. @throws {TransientError} If the session breaks. */
+  async judge(mismatches: Mismatch[], signal: AbortSignal): Promise<Verdict[]> {
+    return (await this.#judgement.judge(mismatches, signal)).verdicts;
+  }
+
+  /** Entries that the target has at and below these paths. @throws {TransientError} If the session breaks. */
+  async countBelow(paths: string[]): Promise<number> {
+    let count = 0;
+    for (const path of paths) {
+      await this.#options.requests.list(path, true, (entries) => void (count += entries.length));
+    }
+    return count;
   }
 
   async #judge(

@@ -9,6 +9,7 @@ import type { VerifyReport, VerifyResult } from "../../src/base/status.ts";
 import { lacks } from "../testing/needs.ts";
 import { openReplication, type Replication } from "../testing/replication.ts";
 import { makeTree, writeBigFile } from "../testing/tree_maker.ts";
+import { waitFor } from "../testing/wait.ts";
 
 const ignore = lacks("linux");
 
@@ -69,6 +70,63 @@ for (const interceptor of ["inotify", "watchfs"]) {
     },
   });
 }
+
+for (const interceptor of ["inotify", "watchfs"]) {
+  Deno.test({
+    name: `watch-source --verify-every heals by itself what another hand did to the replica (${interceptor})`,
+    ignore,
+    async fn() {
+      await using replication = await openReplication();
+      const { source, replica, state } = replication;
+      makeTree(source, { fileCount: 100 });
+      writeBigFile(`${source}/big`, 5_000_000);
+      await replication.watch(["--intercept", interceptor, "--verify-every", "2s", "--verify-rate", "1G"]);
+      flip(`${replica}/big`, 4_000_000);
+      Deno.removeSync(`${replica}/d0`, { recursive: true });
+      Deno.writeTextFileSync(`${replica}/extra`, "x");
+      await waitFor(async () => {
+        await replication.assertEqual();
+        return true;
+      }, { what: "equal trees", timeoutMs: 120_000, intervalMs: 500 });
+      const { verification } = await waitFor(async () => {
+        const lane = await replication.laneStatus();
+        return lane.verification.lastContentsAt !== "" && lane.verification.healed >= 3 && lane;
+      }, { what: "the end of a round", timeoutMs: 60_000, intervalMs: 200 });
+      assert(verification.lastTreeAt !== "");
+      const text = (await replication.run(["status"], { expectCode: 0 })).stdout;
+      assertMatch(text, /^ {4}verification: .*whole tree .*contents .*differences found, \d+ healed$/m);
+      await replication.stopWatching();
+      const [set] = [...Deno.readDirSync(state)].filter(({ name }) => name.startsWith("source-"));
+      const names = [...Deno.readDirSync(`${state}/${set.name}`)].map(({ name }) => name);
+      assertEquals(names.filter((name) => /^verify-[0-9a-f]{16}\.json$/.test(name)).length, 1);
+      await replication.watch(["--intercept", interceptor, "--verify-every", "24h"]);
+      const later = await waitFor(async () => {
+        const lane = await replication.laneStatus();
+        return lane.verification.lastTreeAt !== "" && lane.verification;
+      }, { what: "the state to be loaded", timeoutMs: 60_000, intervalMs: 200 });
+      assert(later.lastTreeAt >= verification.lastTreeAt && later.healed >= 3);
+    },
+  });
+}
+
+Deno.test({
+  name: "watch-source --foreign report names what another hand did as a problem, and leaves it",
+  ignore,
+  async fn() {
+    await using replication = await openReplication({ road: "local" });
+    const { source, replica } = replication;
+    Deno.writeTextFileSync(`${source}/file`, "original");
+    await replication.watch(["--verify-every", "1s", "--foreign", "report"]);
+    Deno.writeTextFileSync(`${replica}/file`, "another hand");
+    const [problem] = await waitFor(async () => {
+      const { problems } = await replication.sourceStatus();
+      return problems.length > 0 && problems;
+    }, { what: "a problem", timeoutMs: 60_000, intervalMs: 200 });
+    assertEquals([problem.path, problem.op], ["file", "verify"]);
+    assertStringIncludes(problem.reason, "another hand changed it");
+    assertEquals(Deno.readTextFileSync(`${replica}/file`), "another hand");
+  },
+});
 
 Deno.test({
   name: "verify says what to do where no source runs, and what keeps it from comparing",

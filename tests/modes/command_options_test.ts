@@ -66,6 +66,7 @@ Deno.test("parseWatchSourceOptions() fills in defaults and reads everything", ()
     onUnreachable: "degrade",
     nice: 5,
     http: undefined,
+    patrol: { everyMs: 24 * 3_600_000, rateBytes: 8 * 1024 ** 2, foreign: "repair" },
     given: [],
     oneFileSystem: false,
   });
@@ -82,6 +83,12 @@ Deno.test("parseWatchSourceOptions() fills in defaults and reads everything", ()
       "/s",
       "--nice",
       "19",
+      "--verify-every",
+      "off",
+      "--verify-rate",
+      "1M",
+      "--foreign",
+      "report",
       "--http",
       ":0",
       "--json",
@@ -106,6 +113,7 @@ Deno.test("parseWatchSourceOptions() fills in defaults and reads everything", ()
     windowBytes: 64 * 1024 * 1024,
     onUnreachable: "degrade",
     nice: 19,
+    patrol: { everyMs: undefined, rateBytes: 1024 ** 2, foreign: "report" },
     http: { hostname: "127.0.0.1", port: 0 },
     given: ["/", "!/etc", "\\#a", "size>1K /b/**", "!c/"].map((text) => ({ text, origin: "command line" })),
     oneFileSystem: true,
@@ -162,6 +170,8 @@ Deno.test("parseWatchSourceOptions() refuses missing and doubled targets and siz
   assertThrows(() => watchSource("d", "--to", "/r", "--window-bytes", "1M"), UsageError, "from 2M to 1G");
   assertThrows(() => watchSource("d", "--to", "/r", "--nice", "-1"), UsageError);
   assertThrows(() => watchSource("d", "--to", "/r", "--nice", "20"), UsageError, "from 0 to 19");
+  assertThrows(() => watchSource("d", "--to", "/r", "--verify-every", "1ms"), UsageError, "from 1s to");
+  assertThrows(() => watchSource("d", "--to", "/r", "--verify-rate", "0"), UsageError, "1 or more");
   assertThrows(
     () => watchSource("d", "--to", "/r", "--intercept", "x"),
     UsageError,

@@ -45,6 +45,16 @@ const source: SourceStatus = {
     errors: 0,
     opsSent: { file: 5, unlink: 0 },
     leftovers: { count: 0, paths: [] },
+    verification: {
+      state: "contents",
+      reason: "",
+      lastTreeAt: new Date(940_000).toISOString(),
+      treeShare: 0,
+      lastContentsAt: "",
+      contentsShare: 0.618,
+      found: 2,
+      healed: 1,
+    },
   }],
   capture: {
     events: 1,
@@ -107,6 +117,7 @@ Deno.test("formatStatus() shows a source on one screen", () => {
   to "backup:7420/www": catching-up (the window is full)
     behind 1.5s: 3 queued, 2 stacked up, 1 in flight; acked up to 99, 10s ago
     sent 2 KiB in 1 packet (5 file); 1 retry, 0 errors
+    verification: contents; whole tree 1m ago, contents 61 % of this round; 2 differences found, 1 healed
   capture: 1 event, 0 overflows, 2 rescans, 3 unwatched, last verified never
   gap "watch-limit" since 1m ago, 2 directories: "a\\nb", …
     the limit of watches is reached

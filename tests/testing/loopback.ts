@@ -341,6 +341,7 @@ export interface PairOptions {
   /** Whether the source remembers its index. @default {true} */
   keepsIndex?: boolean;
   pausedDeletions?: string;
+  patrol?: ReplicatorOptions["patrol"];
   /** What is in the set. @default everything */
   scope?: Scope;
   /** Wraps the file system of the source. */
@@ -428,6 +429,7 @@ export class Pair implements AsyncDisposable {
         ...policy,
       },
       pausedDeletions: options.pausedDeletions,
+      patrol: options.patrol,
       scope: options.scope,
       rootStands: () => guard.stands(),
     });
