@@ -29,7 +29,7 @@ interface Way {
   hindrance(root: string): string | undefined;
 }
 
-/** The best first. `fanotify` is for those who ask for it until it has proven itself. */
+/** The best first. */
 const ways: Way[] = [
   {
     name: "fanotify",
@@ -43,7 +43,7 @@ const ways: Way[] = [
 const planned = ["fuse"];
 
 /**
- * Makes the interceptor that was asked for. `auto` is the first of `inotify` and `watchfs` that works here.
+ * Makes the interceptor that was asked for. `auto` is the first of `fanotify`, `inotify` and `watchfs` that works here.
  *
  * @throws {UsageError} If there is none of that name, or if it does not work here.
  */
@@ -64,7 +64,6 @@ export function chooseInterceptor(name: string, options: InterceptorOptions): Ch
 function chooseBest(options: InterceptorOptions): ChosenInterceptor {
   const hindrances: string[] = [];
   for (const way of ways) {
-    if (way.name === "fanotify") continue;
     const hindrance = way.hindrance(options.root);
     if (hindrance !== undefined) {
       hindrances.push(`${way.name} does not work here: ${hindrance}`);
