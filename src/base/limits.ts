@@ -170,6 +170,9 @@ export const limits = {
   /** Pause between two scans for files that became old enough and were not remembered. */
   ageScanEveryMs: 10 * 60_000,
 
+  /** Files with names outside the tree that are looked at in one such look; with more of them each has its turn later. */
+  outsideLinksPolledMax: 10_000,
+
   // ——— Interceptors ———
 
   /** Pause between two looks at what cannot be heard of, and between two tries to watch it after all. */

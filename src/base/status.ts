@@ -75,11 +75,11 @@ export interface ProblemStatus extends Problem {
 
 /** Something that keeps changes from being heard at once, now. It ends by itself when its cause does. */
 export interface GapStatus {
-  /** Its name: those of interceptors are told in `intercept/gap.ts`. */
+  /** Its name: those of interceptors are told in `intercept/gap.ts`, further ones in `source/gap_statuses.ts`. */
   name: string;
   /** The cause, what is done meanwhile, and what ends it, in words. */
   reason: string;
-  /** Directories concerned. */
+  /** Directories, or files, concerned. */
   count: number;
   /** The first of them, relative to the root. */
   paths: string[];

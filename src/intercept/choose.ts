@@ -7,7 +7,7 @@ import { quote } from "../base/path.ts";
 import { FanotifyInterceptor } from "./fanotify.ts";
 import { fanotifyHindrance } from "./fanotify_hindrance.ts";
 import { InotifyInterceptor } from "./inotify.ts";
-import { InotifyQueue } from "./inotify_queue.ts";
+import { InotifyQueue, isInstanceLimit } from "./inotify_queue.ts";
 import type { Interceptor, InterceptorOptions, WatchingInterceptorName } from "./interceptor.ts";
 import { WatchfsInterceptor } from "./watchfs.ts";
 
@@ -82,6 +82,7 @@ function inotifyHindrance(): string | undefined {
     // New directories are reached through their parents' descriptors there.
     Deno.statSync("/proc/self/fd");
   } catch (error) {
-    return reasonOf(error);
+    // Others that watch by inotify would meet it, too; it may end, and until then everything is polled.
+    return isInstanceLimit(error) ? undefined : reasonOf(error);
   }
 }

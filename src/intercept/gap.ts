@@ -12,6 +12,7 @@
  * | `instance-limit`  | the system grants no inotify instance                 | everything is polled             |
  * | `unreadable`      | a directory may not be read                           | it is polled                     |
  * | `unwatchable`     | a directory cannot be watched for another reason      | it is polled                     |
+ * | `mounted-file`    | a file is mounted over another one                    | it is polled                     |
  * | `same-directory`  | a directory stands at a second place (bind mount)     | that place is polled             |
  *
  * @module
@@ -26,6 +27,7 @@ export type GapName =
   | "instance-limit"
   | "unreadable"
   | "unwatchable"
+  | "mounted-file"
   | "same-directory";
 
 /** A gap that is open now. */

@@ -17,13 +17,15 @@
  * @module
  */
 import { systemClock, yieldToEvents, yieldToSockets } from "../base/clock.ts";
-import { assert, reasonOf } from "../base/errors.ts";
+import { assert, errorCode, reasonOf } from "../base/errors.ts";
 import { limits } from "../base/limits.ts";
 import { joinPath } from "../base/path.ts";
+import { systemError } from "../sys/errno.ts";
 import type { Gap } from "./gap.ts";
 import { HintBatch } from "./hint_batch.ts";
-import { IN, InotifyQueue } from "./inotify_queue.ts";
+import { IN, InotifyQueue, isInstanceLimit } from "./inotify_queue.ts";
 import type { Interceptor, InterceptorOptions, InterceptorStats } from "./interceptor.ts";
+import { MountPlaces } from "./mount_places.ts";
 import { sysctl } from "./unheard.ts";
 import { WatchArmer } from "./watch_armer.ts";
 import { NONE, REFUSED, ROOT } from "./watch_tree.ts";
@@ -51,10 +53,16 @@ export class InotifyInterceptor implements Interceptor {
   readonly #departures = new Map<number, Departure>();
   /** Files created in the batch under way, and not yet closed by their writer. */
   readonly #unfinished = new Set<string>();
+  readonly #mounts: MountPlaces;
+  readonly #stopping = new AbortController();
   #queue!: InotifyQueue;
   #armer!: WatchArmer;
   #state: "new" | "hearing" | "gone" | "stopped" = "new";
   #rearmReason = "";
+  /** Wall clock since which no inotify instance can be had; everything is unheard meanwhile. */
+  #instanceLimitSinceMs: number | undefined;
+  /** Of the directory that was watched first: another one under its path is the manager's to judge. */
+  #rootIdentity = "";
   /** Wall clock of the overflow since which the tree is not armed wholly again. */
   #overflowSinceMs: number | undefined;
   #socketsDueMs = 0;
@@ -65,6 +73,7 @@ export class InotifyInterceptor implements Interceptor {
 
   constructor(options: InterceptorOptions) {
     this.#options = options;
+    this.#mounts = new MountPlaces(options.root);
   }
 
   get stats(): Readonly<InterceptorStats> {
@@ -81,15 +90,19 @@ export class InotifyInterceptor implements Interceptor {
 
   gaps(): Gap[] {
     const armer: WatchArmer | undefined = this.#armer;
+    if (this.#instanceLimitSinceMs !== undefined) return [instanceGap(this.#instanceLimitSinceMs)];
     if (!armer) return [];
-    const gaps = armer.unheard.gaps((node) => armer.tree.path(node));
+    const gaps = [...armer.unheard.gaps((node) => armer.tree.path(node)), ...this.#mounts.gaps()];
     if (this.#overflowSinceMs !== undefined) gaps.push(overflowGap(this.#overflowSinceMs, armer));
     else if (armer.armingSinceMs !== undefined) gaps.push(armingGap(armer.armingSinceMs, armer));
+    if (armer.disorderSinceMs !== undefined) gaps.push(disorderGap(armer.disorderSinceMs));
     return gaps;
   }
 
   *unheard(): Iterable<string> {
-    if (!this.#armer) return;
+    if (this.#instanceLimitSinceMs !== undefined) yield "";
+    if (this.#instanceLimitSinceMs !== undefined || !this.#armer) return;
+    yield* this.#mounts.files;
     const { tree, unheard } = this.#armer;
     for (const node of unheard) {
       const path = tree.path(node);
@@ -101,24 +114,24 @@ export class InotifyInterceptor implements Interceptor {
   // deno-lint-ignore require-await -- the work is synchronous, the interface is not
   async start(): Promise<void> {
     assert(this.#state === "new", "an interceptor starts once");
-    this.#open();
-    this.#armer.armAll();
+    this.#rootIdentity = identityOf(this.#options.root);
+    this.#openOrPoll();
     this.#state = "hearing";
-    this.#running = this.#run();
+    this.#running = this.#live();
   }
 
   watch(directory: string): boolean {
-    return this.#state === "hearing" && this.#armer.watchAhead(directory);
+    return this.#isHearing() && this.#armer.watchAhead(directory);
   }
 
   rulesChanged(): void {
-    if (this.#state !== "hearing") return;
+    if (!this.#isHearing()) return;
     this.#armer.rulesChanged();
     this.#queue.wake();
   }
 
   sync(): Promise<boolean> {
-    if (this.#state !== "hearing") return Promise.resolve(false);
+    if (!this.#isHearing()) return Promise.resolve(false);
     const answered = new Promise<boolean>((resolve) => this.#asked.push(resolve));
     this.#queue.wake();
     return answered;
@@ -126,9 +139,25 @@ export class InotifyInterceptor implements Interceptor {
 
   async stop(): Promise<void> {
     if (this.#state !== "gone") this.#state = "stopped";
+    this.#stopping.abort();
     this.#queue?.wake();
     await this.#running;
     this.#queue?.close();
+  }
+
+  /** Opens a queue and begins to arm the tree; where no instance can be had, everything is unheard. */
+  #openOrPoll(): void {
+    try {
+      this.#open();
+    } catch (error) {
+      if (!isInstanceLimit(error)) throw error;
+      this.#instanceLimitSinceMs ??= systemClock.nowMs();
+      return;
+    }
+    this.#instanceLimitSinceMs = undefined;
+    // What is mounted from now on is told of; what was before is met by arming.
+    this.#mounts.read();
+    this.#armer.armAll();
   }
 
   /** Makes a queue with a watch on the root, and a tree of the root alone. */
@@ -145,12 +174,41 @@ export class InotifyInterceptor implements Interceptor {
     this.#departures.clear();
   }
 
+  async #live(): Promise<void> {
+    while (this.#state === "hearing") {
+      if (this.#isHearing()) await this.#run();
+      else await this.#waitForInstance();
+    }
+  }
+
+  /** Tries to open a queue, until one can be had. */
+  async #waitForInstance(): Promise<void> {
+    await systemClock.sleep(limits.pollEveryMs, this.#stopping.signal);
+    if (this.#isStopped()) return;
+    try {
+      if (identityOf(this.#options.root) !== this.#rootIdentity) {
+        return this.#rootGone("its path leads elsewhere now");
+      }
+      this.#openOrPoll();
+    } catch (error) {
+      return this.#rootGone(reasonOf(error));
+    }
+    if (!this.#isHearing()) return;
+    this.#batch.lookBelow("", "it can be watched now");
+    this.#deliver();
+  }
+
+  /** Whether there is a queue. */
+  #isHearing(): boolean {
+    return this.#state === "hearing" && this.#instanceLimitSinceMs === undefined;
+  }
+
   async #run(): Promise<void> {
     try {
-      while (this.#state === "hearing") {
+      while (this.#isHearing()) {
         if (this.#rearmReason !== "") this.#rearm();
         else if (!this.#armer.busy) await this.#waitForEvents();
-        if (this.#isStopped()) break;
+        if (!this.#isHearing()) break;
         const asked = this.#asked.length;
         let allHeard = await this.#drain();
         if (this.#unfinished.size > 0) {
@@ -164,7 +222,7 @@ export class InotifyInterceptor implements Interceptor {
         this.#deliver();
         if (this.#armer.lost) this.#rearmReason ||= "a directory was not where it was heard of";
         if (allHeard && this.#isAllTold()) this.#answer(asked, !this.#armer.disordered);
-        if (!this.#armer.busy) this.#overflowSinceMs = undefined;
+        if (!this.#armer.busy && this.#rearmReason === "") this.#overflowSinceMs = undefined;
         await this.#letOthersRun();
       }
     } finally {
@@ -226,9 +284,18 @@ export class InotifyInterceptor implements Interceptor {
       this.#departures.delete(cookie);
       this.#departed(departure);
     }
-    if (nowMs - this.#rootCheckedMs < limits.rootCheckMs) return;
+    const remounted = this.#queue.mountsChanged();
+    if (!remounted && nowMs - this.#rootCheckedMs < limits.rootCheckMs) return;
     this.#rootCheckedMs = nowMs;
-    this.#isRootThere();
+    if (this.#isRootThere() && remounted) this.#takeMounts();
+  }
+
+  /** Looks at the places where something was mounted or unmounted. */
+  #takeMounts(): void {
+    for (const place of this.#mounts.read()) {
+      this.#batch.look(place);
+      this.#armer.placeChanged(place);
+    }
   }
 
   #isRootThere(): boolean {
@@ -250,11 +317,10 @@ export class InotifyInterceptor implements Interceptor {
     if (!this.#isRootThere()) return;
     this.#queue.close();
     try {
-      this.#open();
+      this.#openOrPoll();
     } catch (error) {
       return this.#rootGone(reasonOf(error));
     }
-    this.#armer.armAll();
     this.#batch.lookBelow("", reason);
     this.#deliver();
   }
@@ -371,4 +437,28 @@ function overflowGap(sinceMs: number, { armed, known }: WatchArmer): Gap {
   const reason = `the kernel's queue of events overflowed (${sysctl("max_queued_events")}): ` +
     `armed anew ${armed} of ${known} directories known so far, and everything is looked at`;
   return { name: "overflow", reason, count: Math.max(known - armed, 1), paths: [], sinceMs };
+}
+
+function disorderGap(sinceMs: number): Gap {
+  const reason =
+    "directories were found elsewhere than events had told: every directory is listed again once it is quiet";
+  return { name: "disorder", reason, count: 1, paths: [], sinceMs };
+}
+
+function instanceGap(sinceMs: number): Gap {
+  const reason =
+    `the limit of inotify instances is reached (${sysctl("max_user_instances")}) or that of open files: ` +
+    `everything is looked at every ${limits.pollEveryMs / 1_000} s or less often until one can be had`;
+  return { name: "instance-limit", reason, count: 1, paths: [""], sinceMs };
+}
+
+/** Tells a directory from one that replaced it. @throws {SystemError} If there is none. */
+function identityOf(root: string): string {
+  try {
+    const { dev, ino, isDirectory } = Deno.statSync(root);
+    if (!isDirectory) throw systemError("ENOTDIR", "watch", root);
+    return `${dev}:${ino}`;
+  } catch (error) {
+    throw systemError(errorCode(error) || "ENOENT", "watch", root);
+  }
 }

@@ -10,7 +10,7 @@
  * then reached through that descriptor by `/proc/self/fd`.
  * @module
  */
-import type { SystemError } from "../base/errors.ts";
+import { errorCode, type SystemError } from "../base/errors.ts";
 import { pathFromBytes } from "../base/path.ts";
 import {
   addressOf,
@@ -73,6 +73,11 @@ export interface InotifyEvent {
   name: string;
 }
 
+/** Whether an error says that no further inotify instance can be had now. */
+export function isInstanceLimit(error: unknown): boolean {
+  return ["EMFILE", "ENFILE"].includes(errorCode(error));
+}
+
 /** An inotify instance with what it takes to wait for it and to wake that wait. */
 export class InotifyQueue {
   /** The event read last; overwritten by the next one. */
@@ -83,13 +88,17 @@ export class InotifyQueue {
   readonly #libc: Libc;
   readonly #inotify: number;
   readonly #waker: number;
+  /** The table of mounts, which is told of by `POLLPRI`; −1 where it cannot be had. */
+  readonly #mounts: number;
   // Rooted here: libc and a thread that polls know their addresses only.
-  readonly #polled = pageAligned(16);
+  readonly #polled = pageAligned(24);
+  readonly #polledMounts = pageAligned(8);
   readonly #events = pageAligned(READ_SIZE);
   readonly #words = new DataView(this.#events.buffer, this.#events.byteOffset, READ_SIZE);
   readonly #path = new PathBuffer();
   readonly #one = new Uint8Array(new BigUint64Array([1n]).buffer);
   readonly #woken = new Uint8Array(8);
+  #haveMountsChanged = false;
   #closed = false;
   #filled = 0;
   #at = 0;
@@ -105,11 +114,11 @@ export class InotifyQueue {
       this.#libc.close(this.#inotify);
       throw error;
     }
-    const polled = new DataView(this.#polled.buffer, this.#polled.byteOffset, 16);
-    polled.setInt32(0, this.#inotify, true);
-    polled.setInt16(4, POLL.IN, true);
-    polled.setInt32(8, this.#waker, true);
-    polled.setInt16(12, POLL.IN, true);
+    const mounts = this.#path.put("/proc/self/mountinfo");
+    this.#mounts = this.#libc.openat(AT.FDCWD, mounts, O.RDONLY | O.CLOEXEC, 0);
+    const polled = [[this.#inotify, POLL.IN], [this.#waker, POLL.IN], [this.#mounts, POLL.PRI]];
+    for (const [i, [fd, events]] of polled.entries()) putPolled(this.#polled, i, fd, events);
+    putPolled(this.#polledMounts, 0, this.#mounts, POLL.PRI);
   }
 
   /**
@@ -176,9 +185,20 @@ export class InotifyQueue {
     this.#libc.close(fd);
   }
 
-  /** Resolves when events wait, after {@linkcode wake}, or after `timeoutMs`. Only one wait at a time. */
+  /** Whether something was mounted or unmounted since the last call, or since this was made. */
+  mountsChanged(): boolean {
+    const changed = this.#haveMountsChanged;
+    this.#haveMountsChanged = false;
+    // The poll that tells of it also takes it for told.
+    return this.#libc.poll(addressOf(this.#polledMounts), 1, 0) > 0 || changed;
+  }
+
+  /**
+   * Resolves when events wait, mounts changed, after {@linkcode wake}, or after `timeoutMs`. Only one wait at a time.
+   */
   async wait(timeoutMs: number): Promise<void> {
-    await this.#libc.pollLater(addressOf(this.#polled), 2, timeoutMs);
+    await this.#libc.pollLater(addressOf(this.#polled), 3, timeoutMs);
+    if ((this.#polled[22] | this.#polled[23]) !== 0) this.#haveMountsChanged = true;
     this.#libc.read(this.#waker, this.#woken, 8);
   }
 
@@ -215,6 +235,7 @@ export class InotifyQueue {
     this.#closed = true;
     this.#libc.close(this.#inotify);
     this.#libc.close(this.#waker);
+    if (this.#mounts >= 0) this.#libc.close(this.#mounts);
   }
 
   #name(bytes: Uint8Array, start: number): string {
@@ -232,4 +253,11 @@ export class InotifyQueue {
     const code = errnoName(errno());
     return systemError(code, code === "ENOSPC" ? "watch (fs.inotify.max_user_watches)" : "watch", path);
   }
+}
+
+/** Writes `struct pollfd`: descriptor i32, events i16, revents i16. */
+function putPolled(polled: Uint8Array<ArrayBuffer>, index: number, fd: number, events: number): void {
+  const view = new DataView(polled.buffer, polled.byteOffset + index * 8, 8);
+  view.setInt32(0, fd, true);
+  view.setInt16(4, events, true);
 }

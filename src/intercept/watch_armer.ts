@@ -31,7 +31,8 @@ import { joinPath } from "../base/path.ts";
 import type { HintBatch } from "./hint_batch.ts";
 import type { InotifyQueue } from "./inotify_queue.ts";
 import { type Cause, causeOf, UnheardNodes } from "./unheard.ts";
-import { EXCLUDED, NONE, REFUSED, ROOT, WatchTree } from "./watch_tree.ts";
+import { WatchRetries } from "./watch_retries.ts";
+import { anyWithin, EXCLUDED, NONE, REFUSED, ROOT, WatchTree } from "./watch_tree.ts";
 
 /** A directory whose listing, with all that it finds, is in progress. */
 interface Job {
@@ -90,15 +91,13 @@ export class WatchArmer {
   readonly #excluded = new Set<number>();
   readonly #limbo = new Map<number, number>();
   readonly #unheard = new UnheardNodes();
-  /** Of those, what is to be tried again; the last comes first. */
-  #retries: number[] = [];
-  #isRetrying = false;
-  #retriedMs = performance.now();
+  readonly #retries: WatchRetries;
   #misplaced: Misplaced[] = [];
   #lost = false;
   #armingSinceMs: number | undefined;
   /** When something was last found at another place than told; `undefined` if an audit followed. */
   #disorderMs: number | undefined;
+  #disorderSinceMs = 0;
   #auditedMs = -Infinity;
   #heardLately = new Set<number>();
   #heardBefore = new Set<number>();
@@ -108,6 +107,10 @@ export class WatchArmer {
     this.#queue = queue;
     this.#options = options;
     this.tree = new WatchTree(rootWd);
+    this.#retries = new WatchRetries(this.tree, {
+      unheard: this.#unheard,
+      adopt: (parent, name) => this.adopt(parent, name),
+    });
   }
 
   /** Directories that are not heard of, each with all that lies below it. */
@@ -140,6 +143,11 @@ export class WatchArmer {
     return this.#disorderMs !== undefined || this.#jobs.get(ROOT)?.audit === true;
   }
 
+  /** Since when directories are believed to be elsewhere than they were found, wall clock; `undefined` if none are. */
+  get disorderSinceMs(): number | undefined {
+    return this.disordered ? this.#disorderSinceMs : undefined;
+  }
+
   /** Whether some place must be looked at again before everything heard of has been told. */
   get unsure(): boolean {
     return this.#misplaced.length > 0;
@@ -154,7 +162,7 @@ export class WatchArmer {
   get patienceMs(): number {
     if (this.#misplaced.length > 0) return limits.renamePartnerMs;
     if (this.#limbo.size > 0) return limits.limboMs;
-    if (this.#retries.length > 0) return 0;
+    if (this.#retries.areDue) return 0;
     if (this.#disorderMs !== undefined) return limits.auditQuietMs;
     return this.#unheard.size > 0 ? limits.pollEveryMs : Infinity;
   }
@@ -190,6 +198,19 @@ export class WatchArmer {
       if (node === NONE || this.tree.wd(node) <= 0) return false;
     }
     return true;
+  }
+
+  /** Something was mounted or unmounted at a path: another directory may stand there. */
+  placeChanged(path: string): void {
+    let parent = ROOT;
+    const names = path.split("/");
+    const last = names.pop()!;
+    for (const name of names) {
+      parent = this.tree.find(parent, name);
+      // Not known yet, or not heard of: it will be met by who lists or polls it.
+      if (parent === NONE || this.tree.wd(parent) <= 0) return;
+    }
+    this.adopt(parent, last);
   }
 
   /** Lists everything again: what is excluded now is let go, what is not any more is watched and looked below. */
@@ -265,7 +286,7 @@ export class WatchArmer {
   work(endMs: number, allHeard: boolean): void {
     this.#retryMisplaced(allHeard);
     this.#clearLimbo(endMs);
-    this.#retryUnheard(endMs);
+    this.#retries.work(endMs);
     const nowMs = performance.now();
     if (allHeard) this.#auditIfDue(nowMs);
     if (nowMs - this.#turnedMs > limits.recentlyHeardMs) {
@@ -312,6 +333,7 @@ export class WatchArmer {
   }
 
   #noteDisorder(): void {
+    if (!this.disordered) this.#disorderSinceMs = systemClock.nowMs();
     this.#disorderMs = performance.now();
   }
 
@@ -413,7 +435,7 @@ export class WatchArmer {
     if (child === AMBIGUOUS) return false;
     if (child === NONE || !this.#unlisted.has(child) || this.#jobs.has(child)) return true;
     if (first) first.stack.push(child);
-    else this.armBelow(child, this.#isRetrying ? "it can be watched now" : "it appeared");
+    else this.armBelow(child, this.#retries.isAtWork ? "it can be watched now" : "it appeared");
     return true;
   }
 
@@ -441,32 +463,8 @@ export class WatchArmer {
     }
     if (!this.#unheard.of(cause).has(held)) this.#unheard.add(held, cause);
     // Who looks at it regularly need not be told again.
-    if (wasRefused && this.#isRetrying) return;
+    if (wasRefused && this.#retries.isAtWork) return;
     this.#options.batch.lookBelow(path, `it is not heard of (${cause})`);
-  }
-
-  /** Now and then: whether the causes have ended for which directories are not heard of. */
-  #retryUnheard(endMs: number): void {
-    const nowMs = performance.now();
-    if (this.#retries.length === 0 && nowMs - this.#retriedMs >= limits.pollEveryMs) {
-      this.#retriedMs = nowMs;
-      this.#retries = this.#unheard.chooseForRetry();
-    }
-    this.#isRetrying = true;
-    while (this.#retries.length > 0 && performance.now() < endMs) this.#retryOne(this.#retries.pop()!);
-    this.#isRetrying = false;
-  }
-
-  #retryOne(node: number): void {
-    const { tree } = this;
-    if (!tree.exists(node) || tree.wd(node) !== REFUSED || tree.inLimbo(node)) return;
-    const hitLimit = this.#unheard.of("watch-limit").has(node);
-    this.adopt(tree.parent(node), tree.name(node));
-    const isRefused = tree.exists(node) && tree.wd(node) === REFUSED;
-    // One that can be watched again means that others can; and the next refusal, that no other can.
-    if (!hitLimit) return;
-    if (isRefused) this.#retries = [];
-    else if (this.#retries.length === 0) this.#retries = [...this.#unheard.of("watch-limit")].reverse();
   }
 
   #exclude(parent: number, name: string): void {
@@ -526,14 +524,4 @@ export class WatchArmer {
   #loseTrack(): void {
     this.#lost = true;
   }
-}
-
-/**
- * Whether one of `nodes` is `above` or lies below it; `true` as well if they are too many to be asked. Numbers of
- * forgotten nodes do no harm.
- */
-function anyWithin(tree: WatchTree, nodes: Set<number>, above: number): boolean {
-  if (nodes.size > limits.askedNodesMax) return true;
-  for (const node of nodes) if (tree.exists(node) && tree.isWithin(node, above)) return true;
-  return false;
 }

@@ -14,6 +14,7 @@
  * @module
  */
 import { assert } from "../base/errors.ts";
+import { limits } from "../base/limits.ts";
 import { joinPath } from "../base/path.ts";
 
 /** No node. */
@@ -238,4 +239,14 @@ export class WatchTree {
       if (this.#names[node] !== undefined && this.#parent[node] >= 0) this.#enchain(node);
     }
   }
+}
+
+/**
+ * Whether one of `nodes` is `above` or lies below it; `true` as well if they are too many to be asked. Numbers of
+ * forgotten nodes do no harm.
+ */
+export function anyWithin(tree: WatchTree, nodes: Set<number>, above: number): boolean {
+  if (nodes.size > limits.askedNodesMax) return true;
+  for (const node of nodes) if (tree.exists(node) && tree.isWithin(node, above)) return true;
+  return false;
 }

@@ -117,6 +117,7 @@ export class Detector {
       this.#context.lookBelow(directory, ticket);
       return [];
     }
+    this.#context.solved(directory, "read");
     const held = this.#context.index.children(directory);
     if (directory === "" && this.#looksEmptied(names, held)) return [];
     for (const name of held) if (!names.has(name)) absent(joinPath(directory, name));
@@ -176,6 +177,32 @@ export class Detector {
     for (const path of paths) count += await this.#deletions.purge(path, batch);
     await this.#settle(batch);
     return count;
+  }
+
+  /** Files that have names outside the tree, of whose changes nothing may be heard. */
+  get outsideLinksCount(): number {
+    return this.#links.outsideCount;
+  }
+
+  /** Since when there are some, wall clock. */
+  get outsideLinksSinceMs(): number {
+    return this.#links.outsideSinceMs;
+  }
+
+  /** Looks for changes of such files. @returns Paths that are to be looked at. */
+  changedOutside(): string[] {
+    const { index, tree } = this.#context;
+    const changed: string[] = [];
+    for (const known of this.#links.outside(limits.outsideLinksPolledMax)) {
+      const { path } = known;
+      const stat = statOrUndefined(tree, path);
+      const isLinked = stat !== undefined && sameFile(stat, known) && stat.linkCount > 1;
+      // One of its names is gone, or this one leads elsewhere.
+      if (isLinked) this.#links.note(path, stat);
+      else this.#links.forget(path, known);
+      if (!isLinked || stat.ctimeNs !== index.get(path)?.ctimeNs) changed.push(path);
+    }
+    return changed;
   }
 
   /** The next scan looks at this directory, or at all, itself. */

@@ -38,7 +38,8 @@ export interface DetectContext {
   /** To be called before a directory is scanned: changes in it are heard from now on, if `true` is returned. */
   watch(directory: string): boolean;
   problem(path: string, op: string, error: unknown): void;
-  solved(path: string): void;
+  /** @param op Only a problem of this op is over. @default any */
+  solved(path: string, op?: string): void;
   /** Whether the root still stands where it stood: deletions need that as evidence. */
   rootStands(): boolean;
   /** What is in the set. */

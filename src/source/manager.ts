@@ -27,6 +27,7 @@ import { Index } from "./index.ts";
 import type { IndexKeeper } from "./index_keeper.ts";
 import { noLeftovers } from "./leftovers.ts";
 import type { PatrolPolicy, PatrolStore } from "./patrol.ts";
+import { gapStatuses } from "./gap_statuses.ts";
 import { Polling } from "./polling.ts";
 import { Replicator } from "./replicator.ts";
 import type { ReplicatorOptions } from "./replicator_options.ts";
@@ -200,13 +201,7 @@ export class Manager {
         unwatched,
         armed,
         directories,
-        gaps: (interceptor?.gaps() ?? []).map(({ name, reason, count, paths, sinceMs }) => ({
-          name,
-          reason,
-          count,
-          paths,
-          since: new Date(sinceMs).toISOString(),
-        })),
+        gaps: gapStatuses(interceptor, replicators),
         lastVerifyAt: replicators.length > 0 && verifiedAtMs > 0 ? new Date(verifiedAtMs).toISOString() : "",
       },
       problems: replicators.flatMap((replicator) => replicator.problems.list()).map((
@@ -257,6 +252,7 @@ export class Manager {
       const polling = new Polling({
         unheard: () => interceptor.unheard(),
         look: (path) => Promise.all(replicators.map((replicator) => replicator.lookAt(path))),
+        lookAtUnheardFiles: () => replicators.forEach((replicator) => replicator.lookAtUnheardFiles()),
         clock,
       });
       this.#running = { guard, interceptor, replicators, polling };

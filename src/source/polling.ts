@@ -12,6 +12,8 @@ export interface PollingOptions {
   unheard: () => Iterable<string>;
   /** Has everything at and below this path looked at. Resolves when that was done, or never. */
   look: (path: string) => Promise<unknown>;
+  /** Has single files looked at of which nothing may tell: what could not be read, what has names outside. */
+  lookAtUnheardFiles: () => void;
   clock: Clock;
 }
 
@@ -33,6 +35,7 @@ export class Polling {
     while (!signal.aborted) {
       await clock.sleep(pauseMs, signal);
       const begunMs = clock.monotonicMs();
+      this.#options.lookAtUnheardFiles();
       for (const path of this.#paths()) {
         if (signal.aborted) return;
         await Promise.race([look(path), stopped]);
@@ -43,6 +46,7 @@ export class Polling {
 
   /** Has all of it looked at now, without waiting for the end: what waits for earlier work waits for it. */
   lookNow(): void {
+    this.#options.lookAtUnheardFiles();
     for (const path of this.#paths()) this.#options.look(path);
   }
 

@@ -35,9 +35,10 @@ export class Problems {
     else this.#byPath.set(problem.path, { ...problem, sinceMs: known?.sinceMs ?? nowMs });
   }
 
-  /** The path was replicated after all, or is gone. */
-  clear(path: string): void {
-    if (this.#byPath.size > 0) this.#byPath.delete(path);
+  /** The path was replicated after all, or is gone. @param op Only a problem of this op is over. @default any */
+  clear(path: string, op?: string): void {
+    if (this.#byPath.size === 0 || (op !== undefined && this.#byPath.get(path)?.op !== op)) return;
+    this.#byPath.delete(path);
   }
 
   clearAll(): void {

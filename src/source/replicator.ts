@@ -23,6 +23,7 @@ import type { Stat } from "../sys/file_system.ts";
 import type { ListedEntry, Message, OpFailure, TouchedPath, Welcome } from "../wire/message.ts";
 import type { Session } from "../wire/session.ts";
 import { Agenda } from "./agenda.ts";
+import { statOrUndefined } from "./batch.ts";
 import { Bell } from "./bell.ts";
 import { Connection } from "./connection.ts";
 import { Detector } from "./detect.ts";
@@ -267,6 +268,27 @@ export class Replicator {
   /** Looks at a directory with everything below, at the pace of the mirror. Resolves when it was done. */
   lookAt(path: string): Promise<void> {
     return this.#agenda.lookAt(path);
+  }
+
+  /** Files that have names outside the tree; they are looked at by {@linkcode lookAtUnheardFiles}. */
+  get outsideLinksCount(): number {
+    return this.#detector.outsideLinksCount;
+  }
+
+  /** Since when there are some, wall clock. */
+  get outsideLinksSinceMs(): number {
+    return this.#detector.outsideLinksSinceMs;
+  }
+
+  /** Looks again at what could not be read, and at files that may be changed by a name outside the tree. */
+  lookAtUnheardFiles(): void {
+    for (const path of this.#detector.changedOutside()) this.#agenda.markDirty(path);
+    for (const { path, op } of this.problems.list()) {
+      if (op !== "read") continue;
+      // Into a directory, too: what was heard of in it meanwhile could not be read either.
+      if (statOrUndefined(this.#options.tree, path)?.kind === "directory") this.#agenda.lookBelow(path);
+      else this.#agenda.markDirty(path);
+    }
   }
 
   /** Times that everything was looked at because events were lost. */
@@ -522,7 +544,7 @@ export class Replicator {
       racy: (path, hash, ticket) => this.#secondLooks.addRacy(path, hash, ticket),
       watch,
       problem: (path, op, error) => this.#addProblem(path, op, error),
-      solved: (path) => this.problems.clear(path),
+      solved: (path, op) => this.problems.clear(path, op),
       rootStands,
       scope: this.#options.scope ?? wholeScope,
       emptied: (reason) => void (this.#emptied = reason),
@@ -640,6 +662,8 @@ export class Replicator {
     while (!this.#stopped) {
       await clock.sleep(limits.saveEveryMs, signal);
       this.#save();
+      // What is kept open of a directory would keep its file system from being unmounted.
+      if (!this.#stopped) this.#options.tree.forgetDirectories();
       // An empty root is soon looked at. Whether it is filled again, no event may tell: it may have been mounted.
       if (this.#emptied !== "" && this.#agenda.isMirrorScanIdle) this.#agenda.lookOnce();
       // Where nothing happens nothing is to be saved: not even a timer goes off.

@@ -37,3 +37,21 @@ Deno.test("Links forgets a name, and with the last one the file", () => {
   links.forget("b", stat(5, 2));
   assertEquals(links.others("x", stat(5, 2)), []);
 });
+
+Deno.test("Links tells files that have more names than are known, until they do not", () => {
+  const links = new Links();
+  links.note("a", stat(5, 2));
+  links.note("b", stat(6, 3));
+  links.note("c", stat(6, 3));
+  assertEquals(links.outsideCount, 2);
+  assertEquals(links.outside(1).map(({ path }) => path), ["a"]);
+  assertEquals(links.outside(9).map(({ path }) => path), ["b", "a"]);
+  links.note("d", stat(6, 3));
+  assertEquals(links.outsideCount, 1);
+  links.forget("a", stat(5, 1));
+  assertEquals([links.outsideCount, links.outside(9)], [0, []]);
+  links.forget("d", stat(6, 3));
+  assertEquals(links.outsideCount, 1);
+  links.note("b", stat(6, 2));
+  assertEquals(links.outsideCount, 0);
+});
