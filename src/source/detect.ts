@@ -40,6 +40,8 @@ export class Detector {
   /** Directory entries that scans have looked at. */
   entriesSeen = 0;
   #isEmptied = false;
+  /** Directories that could not be listed when they were last looked into. */
+  readonly #unlisted = new Set<string>();
   /** Directories that {@linkcode lookAhead} found equal, with the directories in them. */
   readonly #ahead = new Map<string, string[]>();
   /** Directories whose own attributes were found equal on the way to them. */
@@ -109,7 +111,7 @@ export class Detector {
       });
     } catch (error) {
       // Nothing below an unreadable directory counts as deleted (DESIGN §3.8). One that is gone may come back.
-      if (!isGone(error)) this.#context.problem(directory, "read", error);
+      if (!isGone(error)) this.#noteUnlisted(directory, error);
       else if (directory !== "") absent(directory);
       return [];
     }
@@ -117,7 +119,7 @@ export class Detector {
       this.#context.lookBelow(directory, ticket);
       return [];
     }
-    this.#context.solved(directory, "read");
+    if (this.#unlisted.delete(directory)) this.#context.solved(directory, "read");
     const held = this.#context.index.children(directory);
     if (directory === "" && this.#looksEmptied(names, held)) return [];
     for (const name of held) if (!names.has(name)) absent(joinPath(directory, name));
@@ -216,6 +218,12 @@ export class Detector {
     const below = this.#ahead.get(directory);
     this.#ahead.delete(directory);
     return below;
+  }
+
+  #noteUnlisted(directory: string, error: unknown): void {
+    this.#context.problem(directory, "read", error);
+    // Of further ones the problem is taken back by the next change that is sent.
+    if (this.#unlisted.size < limits.problemsMax) this.#unlisted.add(directory);
   }
 
   /** A source that a scan finds empty was emptied by an unmount as likely as by its users. */

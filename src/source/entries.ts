@@ -59,8 +59,9 @@ export class Entries {
     if (held && isOtherDirectory(stat, held)) this.#replaced(path, batch);
     switch (step.do) {
       case "nothing":
-        return;
+        return this.#context.solved(path, "read");
       case "adopt":
+        this.#context.solved(path, "read");
         return index.set(path, heldFrom(stat, linkTarget), 0);
       case "keep":
         return this.#context.kept?.(path, step.reason);
