@@ -242,6 +242,7 @@ export class Manager {
     });
     this.#interceptorReason = reason;
     const keepers: IndexKeeper[] = [];
+    let looking: ReturnType<typeof setInterval> | undefined;
     try {
       const replicators = this.#options.targets.map((target) => {
         const keeper = target.openKeeper();
@@ -257,6 +258,11 @@ export class Manager {
       });
       this.#running = { guard, interceptor, replicators, polling };
       await interceptor.start();
+      // It may have been exchanged between its opening and its first watch: then the interceptor watches another one.
+      looking = setInterval(() => {
+        if (guard.stands()) return;
+        this.#take([{ kind: "root-gone", reason: "its path leads elsewhere now" }], stop);
+      }, limits.rootCheckMs);
       if (!exchanged) {
         rootIdentity.save(guard.identity);
         this.#knownIdentity = guard.identity;
@@ -272,6 +278,7 @@ export class Manager {
         await Promise.all(regularly);
       }
     } finally {
+      clearInterval(looking);
       this.#running = undefined;
       await interceptor.stop();
       for (const keeper of keepers) keeper.close();
