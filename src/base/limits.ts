@@ -97,8 +97,41 @@ export const limits = {
   racyMs: 20,
   /** A large file that was appended to is compared whole after `restMs`, but not oftener than this rate allows. */
   proofBytesPerMs: 64 * KiB,
+  /** A path that is gone waits so long before its deletion is sent; twice as long at most unless renames go on. */
+  deletionRestMs: 500,
+  /** A name that another file took waits at most so long for what it held to be found elsewhere. */
+  takenRestMs: 500,
+  /** The same, both, while so many renames were found meanwhile, or a scan looks for what events did not tell. */
+  restMovesMin: 16,
+  restMaxMs: 25_000,
+  /** An interceptor that cannot promise that it has told everything is asked again after this. */
+  hearAgainMs: 20,
+  /** So many paths gone together go together, once no further one comes, at the latest after so long. */
+  deletionBurstMin: 100,
+  deletionBurstMs: 10_000,
+  /** Names that rest. Beyond it deletions go at once, and a rename may cost data. */
+  restingMax: 200_000,
+  /** Resting names dealt with together. Of more of them, files that changed places are swapped and swapped again. */
+  restingBatch: 16_384,
   /** Large files in transfer at the same time. */
   transfersMax: 2,
+  /** Transfers beyond which a small file is sent whole without asking whether the target has it. */
+  smallTransfersMax: 64,
+  /** Guards look at what happened within this time. */
+  guardWindowMs: 60_000,
+  /** Deletions from which on they wait for a decision: so many, and such a share of all entries. */
+  guardDeletesCount: 500,
+  guardDeletesShare: 0.4,
+  /** The same for files whose contents change. */
+  guardRewritesCount: 500,
+  guardRewritesShare: 0.5,
+  /** Paths of one guard record; beyond it their directories are kept instead. And those shown in `status`. */
+  guardPathsMax: 20_000,
+  guardPathsNamedMax: 10,
+  /** Mount points below a root that are remembered. Of further ones it is not noticed when they vanish. */
+  mountsMax: 1_000,
+  /** A confirmed record is kept at least so long, and until the targets have what it covers. */
+  guardConfirmedMs: 10_000,
   /** Large files waiting for their transfer; with more of them the mirror's scan waits. */
   transfersWaitingMax: 1_024,
   /** Questions to the target at a time; further ones wait. */

@@ -87,6 +87,27 @@ export interface GapStatus {
   since: string;
 }
 
+/** What a guard holds back. */
+export type GuardKind = "deletions" | "rewrites";
+
+/** `waiting` for a decision; `confirmed`, and not on every target yet; `refused`: the targets keep what they have. */
+export type GuardState = "waiting" | "confirmed" | "refused";
+
+/** Something that a guard held back, and what was decided about it. */
+export interface GuardStatus {
+  id: string;
+  kind: GuardKind;
+  state: GuardState;
+  /** Entries concerned. */
+  count: number;
+  /** Entries that a target held when it began. */
+  of: number;
+  /** Some of the paths, relative to the root; all below them is meant, too. */
+  paths: string[];
+  /** ISO 8601. */
+  since: string;
+}
+
 /** `status --json` of a source. */
 export interface SourceStatus {
   role: "source";
@@ -116,6 +137,8 @@ export interface SourceStatus {
     /** ISO 8601; `""` before the first one. */
     lastVerifyAt: string;
   };
+  /** What guards hold back, and what the user refused. */
+  guards: GuardStatus[];
   problems: ProblemStatus[];
 }
 

@@ -2,7 +2,14 @@
  * The control commands of a running daemon: what each takes and answers.
  * @module
  */
-import type { DaemonStatus, FlushResult, PurgeRequest, PurgeResult, VerifyResult } from "../base/status.ts";
+import type {
+  DaemonStatus,
+  FlushResult,
+  GuardStatus,
+  PurgeRequest,
+  PurgeResult,
+  VerifyResult,
+} from "../base/status.ts";
 import type { Explanation } from "../base/explanation.ts";
 import type { SetChange, SetLine } from "../rules/set_lines.ts";
 
@@ -18,6 +25,12 @@ export interface VerifyArguments {
   repair: boolean;
   /** Compare contents, too. */
   contents: boolean;
+}
+
+/** Arguments of `guard`: a decision. */
+export interface GuardDecision {
+  id: string;
+  state: "confirmed" | "refused";
 }
 
 /** The rules of a set as they are after what was asked. */
@@ -37,6 +50,7 @@ export interface ExplainRequest {
 export interface ControlCommands {
   status: { args: Record<string, never>; result: DaemonStatus };
   flush: { args: FlushRequest; result: FlushResult };
+  guard: { args: GuardDecision; result: GuardStatus };
   verify: { args: VerifyArguments; result: VerifyResult };
   set: { args: SetChange; result: SetText };
   explain: { args: ExplainRequest; result: Explanation };

@@ -66,6 +66,11 @@ export const commands: Record<string, Command> = {
     loadHelp: async () => (await import("./explain.ts")).help,
     load: () => import("./explain.ts"),
   },
+  "guard": {
+    summary: "decide about mass deletions that wait",
+    loadHelp: async () => (await import("./guard.ts")).help,
+    load: () => import("./guard.ts"),
+  },
   "keys": {
     summary: "show public keys",
     loadHelp: async () => (await import("./keys.ts")).help,
@@ -90,7 +95,6 @@ export const laterCommands: readonly string[] = [
   "deleted",
   "versions",
   "archive",
-  "guard",
   "connect",
   "disconnect",
   "promote",

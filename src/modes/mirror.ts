@@ -10,10 +10,17 @@ import { initHasher } from "../mirror/signature.ts";
 import { type PassSummary, runOnePass } from "../source/one_pass.ts";
 import { RootGuard } from "../source/root_guard.ts";
 import { SetScope } from "../source/set_scope.ts";
-import { makeStateDirectory, stateDirectory } from "../store/state_directory.ts";
+import {
+  defaultSetName,
+  makeStateDirectory,
+  setDirectory,
+  stateDirectory,
+} from "../store/state_directory.ts";
 import { systemFileSystem } from "../sys/system.ts";
 import { keptOutOf } from "./kept_out.ts";
 import { type MirrorOptions, parseMirrorOptions } from "./mirror_options.ts";
+import { realPathOf } from "../target/places.ts";
+import { loadGuardBook, loadMounts } from "./guard_options.ts";
 import { type ExitCode, exitCodes, type Io, printJson } from "./mode.ts";
 import { noProgress, progress } from "./progress.ts";
 import { rootTrouble } from "./root_trouble.ts";
@@ -26,6 +33,9 @@ export async function run(args: string[], io: Io): Promise<ExitCode> {
   const guard = openSource(options.root);
   const state = stateDirectory(options.state, io);
   makeStateDirectory(state);
+  const root = realPathOf(options.root);
+  const set = setDirectory(state, options.name ?? defaultSetName(root));
+  const book = loadGuardBook(set, { clock: io.clock, keeps: false });
   await initHasher();
   await using target = await reachTarget(options.target, {
     ...options,
@@ -53,6 +63,8 @@ export async function run(args: string[], io: Io): Promise<ExitCode> {
       blockSize: options.blockSize,
       fastMirrorSizeMin: options.fastMirrorSizeMin,
     },
+    mounts: loadMounts(set),
+    guards: { book, thresholds: { deletions: options.guardDeletes, rewrites: undefined } },
     comparesContents: options.content,
     onPlanned: options.dryRun
       ? (action, path, bytes) => void planned.push({ action, path, bytes })
@@ -93,7 +105,8 @@ export function printSummary(
   for (const { path, op, reason } of summary.problems) {
     io.stderr(`understudy: Cannot ${op} ${quote(path)}: ${reason.replace(/^Cannot [^:]*: /, "")}\n`);
   }
-  if (summary.heldBack) io.stderr(`understudy: Cannot delete: ${summary.heldBack}\n`);
+  if (summary.guarded) io.stderr(`understudy: Cannot delete so much at once: ${guardedText(summary)}\n`);
+  else if (summary.heldBack) io.stderr(`understudy: Cannot delete: ${summary.heldBack}\n`);
   const { files, entries, bytesRead, bytesSent, problems, compared, leftovers } = summary;
   if (compared) {
     io.stdout(
@@ -108,8 +121,16 @@ export function printSummary(
   if (leftovers.count > 0) io.stdout(`kept ${leftovers.count} entries that the rules leave out\n`);
 }
 
+function guardedText({ heldBack }: PassSummary): string {
+  const what = heldBack.replace(/^guard \w+: /, "").replace(/ wait for .*$/, "");
+  return `${what} stay; use --force-delete if that is meant`;
+}
+
 /** Exit code of a pass. */
-export function exitCodeOf({ problems, heldBack }: Pick<PassSummary, "problems" | "heldBack">): ExitCode {
+export function exitCodeOf(
+  { problems, heldBack, guarded }: Pick<PassSummary, "problems" | "heldBack" | "guarded">,
+): ExitCode {
+  if (guarded) return exitCodes.partial;
   if (heldBack) return exitCodes.failed;
   return problems.length > 0 ? exitCodes.partial : exitCodes.done;
 }

@@ -3,6 +3,9 @@
  * @module
  */
 import { resolve } from "node:path";
+import { limits } from "../base/limits.ts";
+import type { MassThreshold } from "../source/mass_guard.ts";
+import { guardTable, guardThresholds } from "./guard_options.ts";
 import type { Io } from "./mode.ts";
 import { flag, parseArguments } from "./options.ts";
 import { parseTargetName, type TargetName } from "./target_name.ts";
@@ -32,6 +35,10 @@ ${targetHelp}
 Options:
   -n, --dry-run            prints what would be done and changes nothing
   --no-delete              keeps what the target has and DIR has not
+  --force-delete           deletes also very much at once: without it that is held back, and the exit code is 3
+  --guard-deletes N|N%|off what is very much (default ${limits.guardDeletesCount} entries that are ${
+  Math.round(limits.guardDeletesShare * 100)
+}% of all, too)
   --full                   sends every file whole, without comparing blocks
   --content                compares the contents of files that look equal, too, by digests that both sides make
 ${ruleHelp}${fileSystemHelp}\
@@ -54,6 +61,8 @@ export interface MirrorOptions extends TransferOptions, RuleOptions {
   delete: boolean;
   /** What the target has and the rules leave out is removed, too. */
   deleteExcluded: boolean;
+  /** How much is not deleted at once; `undefined`: everything is deleted. */
+  guardDeletes: MassThreshold | undefined;
   full: boolean;
   /** Contents of files that look equal are compared, too. */
   content: boolean;
@@ -76,6 +85,8 @@ export function parseMirrorOptions(args: string[], io: Pick<Io, "env">): MirrorO
       "delete-excluded": flag(),
       "dry-run": flag("n"),
       "no-delete": flag(),
+      "force-delete": flag(),
+      "guard-deletes": guardTable["guard-deletes"],
       full: flag(),
       content: flag(),
       progress: flag(),
@@ -91,6 +102,9 @@ export function parseMirrorOptions(args: string[], io: Pick<Io, "env">): MirrorO
     target: parseTargetName(positionals[1], { home: io.env("HOME") }),
     dryRun: options["dry-run"],
     delete: !options["no-delete"],
+    guardDeletes: options["force-delete"]
+      ? undefined
+      : guardThresholds({ "guard-rewrites": undefined, ...options }).deletions,
     full: options.full,
     content: options.content,
     progress: options.progress,

@@ -3,6 +3,7 @@
  * @module
  */
 import { quote } from "../base/path.ts";
+import { formatGuard } from "./guard.ts";
 import { formatDuration, formatSize } from "../base/units.ts";
 import type {
   DaemonStatus,
@@ -40,6 +41,7 @@ function formatSource(status: SourceStatus, nowMs: number): string {
     }, ` +
     `last verified ${ago(capture.lastVerifyAt, nowMs)}\n`,
     ...capture.gaps.map((gap) => formatGap(gap, nowMs)),
+    ...status.guards.map((guard) => `  guard ${formatGuard(guard, nowMs)}`),
     problems.length === 0 ? "  no problems\n" : `  ${count(problems.length, "problem")}:\n`,
     ...problems.slice(0, PROBLEMS_SHOWN).map(({ path, op, reason, since }) =>
       `    ${quote(path)}: ${op}: ${reason} (${ago(since, nowMs)})\n`

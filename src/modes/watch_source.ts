@@ -9,12 +9,13 @@ import { createLog, type Log } from "../base/log.ts";
 import { MemoryKeeper } from "../base/memory.ts";
 import { quote } from "../base/path.ts";
 import type { LaneStatus } from "../base/status.ts";
-import type { ControlHandlers, FlushRequest, VerifyArguments } from "../control/api.ts";
+import type { ControlHandlers, FlushRequest, GuardDecision, VerifyArguments } from "../control/api.ts";
 import { serveHttp } from "../control/http.ts";
 import { type ControlHandler, serveControl } from "../control/server.ts";
 import { controlSocketIn } from "../control/socket_path.ts";
 import { chooseInterceptor } from "../intercept/choose.ts";
 import { initHasher } from "../mirror/signature.ts";
+import type { GuardBook } from "../source/guard_book.ts";
 import { IndexKeeper } from "../source/index_keeper.ts";
 import { Manager } from "../source/manager.ts";
 import { SetKeeper } from "../source/set_keeper.ts";
@@ -31,6 +32,7 @@ import {
 import { stepBack } from "../sys/priority.ts";
 import { systemFileSystem } from "../sys/system.ts";
 import { realPathOf } from "../target/places.ts";
+import { loadGuardBook, loadMounts } from "./guard_options.ts";
 import { type ExitCode, type Io, printJson, stoppedExitCode } from "./mode.ts";
 import { indexPath, patrolPath } from "./index_path.ts";
 import { keptOutOf } from "./kept_out.ts";
@@ -89,6 +91,7 @@ export async function run(args: string[], io: Io): Promise<ExitCode> {
     nowMs: () => io.clock.nowMs(),
   });
   const teller = new StateTeller(options, io);
+  const book = loadGuardBook(directory, { clock: io.clock, keeps: true });
   const manager: Manager = makeManager({
     options,
     io,
@@ -100,12 +103,14 @@ export async function run(args: string[], io: Io): Promise<ExitCode> {
     reached,
     teller,
     scope,
+    book,
   });
   const handlers: ControlHandlers = {
     status: () => Promise.resolve(manager.status()),
     flush: (args: FlushRequest, signal) => manager.flush(args.timeoutMs, signal),
     verify: (args: VerifyArguments, signal) => manager.verify(args, signal),
     ...setHandlers({ set, root, keeper, scope, manager }),
+    guard: async ({ id, state }: GuardDecision) => await book.decide(id, state),
   };
   await using _control = await serveControl({
     path: controlSocketIn(directory),
@@ -123,7 +128,7 @@ export async function run(args: string[], io: Io): Promise<ExitCode> {
   return stoppedExitCode(io.signal);
 }
 
-function makeManager({ options, io, log, root, set, directory, known, reached, teller, scope }: {
+function makeManager({ options, io, log, root, set, directory, known, reached, teller, scope, book }: {
   options: WatchSourceOptions;
   io: Io;
   log: Log;
@@ -134,6 +139,7 @@ function makeManager({ options, io, log, root, set, directory, known, reached, t
   reached: ReachableTarget[];
   teller: StateTeller;
   scope: SetScope;
+  book: GuardBook;
 }): Manager {
   const manager: Manager = new Manager({
     set,
@@ -156,6 +162,8 @@ function makeManager({ options, io, log, root, set, directory, known, reached, t
     windowBytes: options.windowBytes,
     scope,
     ages: scope.ages,
+    mounts: loadMounts(directory),
+    guards: { book, thresholds: options.guards },
     rootIdentity: {
       known: known?.rootIdentity,
       save: (rootIdentity) => saveJson(join(directory, "set.json"), { root, rootIdentity }),

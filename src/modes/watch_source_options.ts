@@ -7,7 +7,9 @@ import type { Address } from "../base/address.ts";
 import { UsageError } from "../base/errors.ts";
 import { limits } from "../base/limits.ts";
 import { durationOption, sizeOption } from "../base/units.ts";
+import type { MassThresholds } from "../source/mass_guard.ts";
 import type { PatrolPolicy } from "../source/patrol.ts";
+import { guardHelp, guardTable, guardThresholds } from "./guard_options.ts";
 import type { Io } from "./mode.ts";
 import {
   address,
@@ -76,6 +78,7 @@ ${ruleHelp}${fileSystemHelp}\
 })
   --foreign POLICY         what another hand changed on a target: repair it, or report it as a problem
                            (default repair)
+${guardHelp}\
   --http HOST:PORT         also answers GET /status there, to anybody who can reach it; HOST left out is 127.0.0.1
 ${transferHelp}\
   --json                   prints states as JSON, one object a line
@@ -99,6 +102,7 @@ export interface WatchSourceOptions extends TransferOptions, RuleOptions {
   patrol: PatrolPolicy;
   /** Priority of the process, as in nice(1). */
   nice: number;
+  guards: MassThresholds;
   /** Where the status is served; `undefined` is nowhere. */
   http: Address | undefined;
 }
@@ -124,6 +128,7 @@ export function parseWatchSourceOptions(args: string[], io: Pick<Io, "env">): Wa
       "verify-every": one(offOr(duration({ min: VERIFY_EVERY_MIN_MS, max: VERIFY_EVERY_MAX_MS }))),
       "verify-rate": one(rate),
       foreign: one(word(["repair", "report"])),
+      ...guardTable,
       http: one(address({ hostname: "127.0.0.1", anyPort: true })),
     },
     positionals: ["DIR"],
@@ -147,6 +152,7 @@ export function parseWatchSourceOptions(args: string[], io: Pick<Io, "env">): Wa
       rateBytes: options["verify-rate"] ?? limits.verifyRateBytes,
       foreign: options.foreign ?? "repair",
     },
+    guards: guardThresholds(options),
     http: options.http,
   };
 }

@@ -9,6 +9,7 @@ import type { Hint } from "../intercept/interceptor.ts";
 import type { Detector } from "./detect.ts";
 import { type DirtyPath, DirtyQueue } from "./dirty_queue.ts";
 import type { Priority } from "./lane.ts";
+import type { Certainty, Resting, RestingName } from "./resting.ts";
 import { Scans } from "./scans.ts";
 import { type Ticket, Tickets } from "./tickets.ts";
 import { Transfers } from "./transfers.ts";
@@ -19,6 +20,7 @@ export interface AgendaOptions {
   clock: Clock;
   /** Paths that a scan of everything begins at. */
   roots: string[];
+  resting: Resting;
   /** Sends one large file; never throws. */
   sendLarge: (path: string, priority: Priority, ticket: Ticket) => Promise<void>;
   /** Something was added, or came to its end. */
@@ -32,6 +34,8 @@ export class Agenda {
   /** Wall clock of the last finished scan of everything; 0 before the first. */
   lastVerifyAtMs = 0;
 
+  /** Whether the scan of everything that goes on, or comes next, was asked for because events were lost. */
+  #searches = false;
   readonly #options: AgendaOptions;
   readonly #tickets: Tickets;
   readonly #dirty: DirtyQueue;
@@ -77,7 +81,12 @@ export class Agenda {
 
   /** Whether everything was looked at and every large file sent. */
   get isMirrorDone(): boolean {
-    return this.#mirrorScans.isIdle && this.#transfers.count === 0;
+    return this.#mirrorScans.isIdle && this.#transfers.count === 0 && this.#options.resting.isFirstLookDone;
+  }
+
+  /** Whether nothing waits at all. */
+  get isIdle(): boolean {
+    return this.#dirty.size === 0 && this.#liveScans.isIdle && this.isMirrorDone;
   }
 
   /** Whether no scan of the mirror waits or goes on. */
@@ -105,6 +114,7 @@ export class Agenda {
   lookBelow(path: string, ticket?: Ticket): void {
     if (path === "") {
       this.rescans++;
+      this.#searches = true;
       this.#options.detector.forgetAhead();
       this.#mirrorScans.add("", { ticket });
     } else {
@@ -172,6 +182,7 @@ export class Agenda {
     this.#mirrorScans.clear();
     this.#options.detector.forgetAhead();
     this.#transfers.clear();
+    this.#options.resting.clear();
   }
 
   // ——— Steps ———
@@ -182,13 +193,34 @@ export class Agenda {
     if (batch.length > 0) await this.#lookAtDirty(batch);
     const isScanning = !this.#liveScans.isIdle;
     if (isScanning) await this.#liveScans.step();
-    return batch.length > 0 || isScanning;
+    const isIdle = this.#dirty.size === 0 && this.#liveScans.isIdle;
+    const { names, certainty } = this.#options.resting.take({ isIdle, isSearching: this.#isSearching });
+    if (names.length > 0) await this.#lookAtRested(names, certainty);
+    return batch.length > 0 || isScanning || names.length > 0;
+  }
+
+  /** Whether a scan goes on because events were lost: it finds what they would have told. */
+  get #isSearching(): boolean {
+    return this.#searches && !this.#mirrorScans.isIdle;
+  }
+
+  async #lookAtRested(names: RestingName[], certainty: Certainty): Promise<void> {
+    const { detector, resting } = this.#options;
+    const ticket = Math.min(...names.map((name) => name.ticket));
+    try {
+      await detector.look(names.map(({ path }) => path), "live", ticket, certainty);
+    } catch (error) {
+      resting.putBack(names);
+      throw error;
+    }
+    for (const { hold } of names) hold[Symbol.dispose]();
   }
 
   /** One step of the mirror. @returns Whether there was any. */
   async mirrorStep(): Promise<boolean> {
     if (this.#mirrorScans.isIdle || this.#transfers.waitingCount >= limits.transfersWaitingMax) return false;
     await this.#mirrorScans.step();
+    if (this.#mirrorScans.isIdle) this.#searches = false;
     return true;
   }
 

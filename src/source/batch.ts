@@ -5,6 +5,7 @@
 import { errorCode } from "../base/errors.ts";
 import type { Stat, Tree } from "../sys/file_system.ts";
 import type { Priority } from "./lane.ts";
+import type { Certainty } from "./resting.ts";
 import type { Ticket } from "./tickets.ts";
 
 /** What one batch gathers on its way. */
@@ -18,11 +19,30 @@ export interface Batch {
   byIdentity: Map<string, string>;
   /** Directories whose attributes are to be settled at the end. */
   directories: Set<string>;
+  /** Names that have rested, and how surely nothing they held lives on; `undefined`: they may have to rest first. */
+  certainty: Certainty | undefined;
+  /** Directories that have rested, or rest no more. */
+  rested: string[];
+  /** Directories with names that rest: their attributes are settled after that. */
+  restsIn: Set<string>;
+  /** Names under which the target holds for a moment what may live on elsewhere. */
+  parked: Set<string>;
 }
 
 /** A batch of nothing. */
-export function newBatch(priority: Priority, ticket: Ticket): Batch {
-  return { priority, ticket, present: new Map(), absent: [], byIdentity: new Map(), directories: new Set() };
+export function newBatch(priority: Priority, ticket: Ticket, certainty?: Certainty): Batch {
+  return {
+    priority,
+    ticket,
+    present: new Map(),
+    absent: [],
+    byIdentity: new Map(),
+    directories: new Set(),
+    certainty,
+    rested: [],
+    restsIn: new Set(),
+    parked: new Set(),
+  };
 }
 
 /** An entry was seen. */

@@ -6,7 +6,7 @@
  *
  * 1. *moves*: entries whose identity the index knows under another name that is gone: sent as renames (`moves.ts`);
  * 2. *present* paths, parents first: made, or compared (`entries.ts`);
- * 3. *absent* paths, deepest first: removed (`deletions.ts`);
+ * 3. *absent* paths, deepest first: removed (`deletions.ts`), once they have rested (`resting.ts`);
  * 4. *directories* whose contents changed get their attributes, deepest first.
  * @module
  */
@@ -23,9 +23,11 @@ import { type DetectContext, isClosed } from "./detect_context.ts";
 import { Entries } from "./entries.ts";
 import type { Priority } from "./lane.ts";
 import { Leftovers } from "./leftovers.ts";
+import type { Certainty } from "./resting.ts";
 import { Links } from "./links.ts";
 import { Moves } from "./moves.ts";
 import { isSameDirectory, SameParents } from "./same_directory.ts";
+import { isTaken, letRest, restsAbove } from "./taken.ts";
 import type { Ticket } from "./tickets.ts";
 
 /** Compares, and pushes ops. */
@@ -55,14 +57,23 @@ export class Detector {
     this.#moves = new Moves(context, { deletions: this.#deletions, entries: this.#entries });
   }
 
-  /** Looks at paths and makes the target equal there. Resolves when all ops are pushed. */
-  async look(paths: Iterable<string>, priority: Priority, ticket: Ticket): Promise<void> {
+  /**
+   * Looks at paths and makes the target equal there. Resolves when all ops are pushed, save where names rest.
+   *
+   * @param certainty Given for names that have rested.
+   */
+  async look(
+    paths: Iterable<string>,
+    priority: Priority,
+    ticket: Ticket,
+    certainty?: Certainty,
+  ): Promise<void> {
     // Under a path may stand another directory than before: what is asked now must be asked of that one.
     this.#context.tree.forgetDirectories();
-    const batch = newBatch(priority, ticket);
+    const batch = newBatch(priority, ticket, certainty);
     const parents = new SameParents(this.#context);
     for (const path of paths) {
-      const isAllowed = parents.allow(path, (directory) => this.#context.lookBelow(directory, ticket));
+      const isAllowed = parents.allow(path, (directory) => this.#lookBelowLater(directory, ticket));
       if (isAllowed) this.#readAttributes(path, batch);
     }
     await this.#settle(batch);
@@ -96,6 +107,7 @@ export class Detector {
     const names = new Set<string>();
     this.#context.watch(directory);
     this.#context.tree.forgetDirectories();
+    const device = statOrUndefined(this.#context.tree, directory)?.dev;
     try {
       this.#context.tree.scan(directory, (name, stat) => {
         const path = joinPath(directory, name);
@@ -104,10 +116,19 @@ export class Detector {
         const standing = this.#leftovers.standing(path, stat);
         if (standing === "out" || !this.#fits(path)) return;
         if (!stat) return this.#context.problem(path, "read", new Error("its attributes cannot be read"));
-        if (stat.kind === "directory") below.push(path);
-        else this.#links.note(path, stat);
+        if (stat.kind !== "directory") this.#links.note(path, stat);
+        else {
+          below.push(path);
+          if (device !== undefined && stat.dev !== device) this.#context.mounts.note(path);
+          if (this.#isVanished(path)) return;
+        }
         if (standing === "passage" && !this.#context.index.has(path)) return;
-        if (!this.#settlesAtOnce(path, stat)) note(batch, path, { ...stat });
+        if (this.#settlesAtOnce(path, stat)) return;
+        // What the target holds here may live on where the scan has not been yet.
+        const waits = priority === "mirror" && stat.kind !== "directory" &&
+          isTaken(this.#context.index, path, stat);
+        if (waits) absent(path);
+        else note(batch, path, { ...stat });
       });
     } catch (error) {
       // Nothing below an unreadable directory counts as deleted (DESIGN §3.8). One that is gone may come back.
@@ -115,14 +136,32 @@ export class Detector {
       else if (directory !== "") absent(directory);
       return [];
     }
+    const held = this.#context.index.children(directory);
+    if (this.#isVanished(directory)) {
+      this.#keepVanished(directory, held.filter((name) => !names.has(name)));
+      await this.#settle(batch);
+      return below;
+    }
     if (!isSameDirectory(directory, this.#context)) {
-      this.#context.lookBelow(directory, ticket);
+      this.#lookBelowLater(directory, ticket);
       return [];
     }
     if (this.#unlisted.delete(directory)) this.#context.solved(directory, "read");
-    const held = this.#context.index.children(directory);
+    if (this.#context.mounts.has(directory)) this.#context.solved(directory);
+    if (this.#context.guard) {
+      for (const name of names) this.#context.guard.notePresent(joinPath(directory, name));
+    }
     if (directory === "" && this.#looksEmptied(names, held)) return [];
-    for (const name of held) if (!names.has(name)) absent(joinPath(directory, name));
+    // An exchanged root: its own attributes are no more to be believed than what it lacks.
+    const isBare = directory === "" && names.size === 0 && held.length > 0;
+    if (isBare && !this.#context.policy.deleteAbsent) return [];
+    const wasVanished = this.#context.mounts.covers(directory);
+    for (const name of held) {
+      if (names.has(name)) continue;
+      // Now that it is mounted again, what is not there was deleted.
+      if (wasVanished) this.#context.index.markLeftover(joinPath(directory, name), false);
+      absent(joinPath(directory, name));
+    }
     batch.directories.add(directory);
     await this.#settle(batch);
     return below;
@@ -226,9 +265,31 @@ export class Detector {
     if (this.#unlisted.size < limits.problemsMax) this.#unlisted.add(directory);
   }
 
+  /** What stands at a directory is another one than the target has there. */
+  #lookBelowLater(directory: string, ticket: Ticket): void {
+    if (!restsAbove(this.#context, directory)) this.#context.lookBelow(directory, ticket);
+  }
+
+  #isVanished(directory: string): boolean {
+    return directory !== "" && this.#context.policy.deleteAbsent &&
+      this.#context.mounts.isVanished(directory);
+  }
+
+  /** Nobody deleted what a file system took with it that is not mounted any more. */
+  #keepVanished(directory: string, gone: string[]): void {
+    const { index, mounts, problem } = this.#context;
+    if (!index.has(directory) || index.countChildren(directory) === 0) return mounts.forget(directory);
+    for (const name of gone) index.markLeftover(joinPath(directory, name), true);
+    problem(directory, "read", new Error("what was mounted here is gone: targets keep what they have of it"));
+  }
+
   /** A source that a scan finds empty was emptied by an unmount as likely as by its users. */
   #looksEmptied(names: Set<string>, held: string[]): boolean {
-    this.#isEmptied = names.size === 0 && held.length > 0 && this.#context.policy.deleteAbsent;
+    const { guard, planned, policy, resting } = this.#context;
+    const isEmpty = names.size === 0 && held.length > 0 && policy.deleteAbsent;
+    // One pass does not outlive its user, who says so then. Otherwise the hints of the deletions tell that it is meant.
+    const isMeant = !resting && !planned && guard?.isOff;
+    this.#isEmptied = isEmpty && !isMeant;
     this.#context.emptied(
       this.#isEmptied ? `the source is empty: ${held.length} entries of its root are kept` : "",
     );
@@ -236,17 +297,23 @@ export class Detector {
   }
 
   async #settle(batch: Batch): Promise<void> {
-    const present = [...batch.present.keys()].sort();
+    const present = [...batch.present]
+      .filter(([path, stat]) => !this.#isVanished(path) && !this.#rests(path, stat, batch))
+      .map(([path]) => path).sort();
     for (const path of present) {
       if (this.#moves.mayHaveMoved(path, batch)) await this.#moves.look(path, batch);
     }
+    this.#foreseeRewrites(batch);
     for (const path of present) {
+      this.#context.guard?.notePresent(path);
+      if (batch.parked.has(path)) continue;
       await this.#entries.look(path, batch);
       // Without that nothing would be sent before the window is full.
       await this.#pace.keep();
     }
     if (batch.absent.length > 0 && this.#context.rootStands()) {
-      for (const path of batch.absent.sort().reverse()) {
+      const gone = batch.absent.filter((path) => !this.#restsGone(path, batch));
+      for (const path of this.#admit(gone).sort().reverse()) {
         // What came and went unseen left its mark on the time of its directory.
         batch.directories.add(parentPath(path));
         await this.#deletions.remove(path, batch);
@@ -255,8 +322,59 @@ export class Detector {
       if (this.#isEmptied && this.#context.index.children("").length === 0) this.#context.emptied("");
     }
     for (const directory of [...batch.directories].sort(deepestFirst)) {
+      // Its time is that of what rests in it.
+      if (batch.restsIn.has(directory)) continue;
       await this.#entries.settleDirectory(directory, batch);
     }
+    // Until now nothing below was looked at, see `#lookBelowLater`. One whose place is not free is no directory there.
+    for (const path of batch.rested) {
+      const { index } = this.#context;
+      const isThere = index.isDirectory(path) && !isTaken(index, path, batch.present.get(path)!);
+      if (isThere) this.#context.lookBelow(path, batch.ticket);
+    }
+  }
+
+  /** Of paths that are gone, those that the target may lose. */
+  #admit(gone: string[]): string[] {
+    const { guard, planned, policy } = this.#context;
+    return guard && !planned && policy.deleteAbsent ? guard.admit(gone) : gone;
+  }
+
+  /** So many paths of a scan are gone, and are given to {@linkcode look} in parts. */
+  foreseeAbsent(paths: string[]): void {
+    // Where names rest, all of them rest together before they are judged.
+    if (!this.#context.resting) this.#context.guard?.foresee(paths);
+  }
+
+  #foreseeRewrites(batch: Batch): void {
+    const { guard, index } = this.#context;
+    if (!guard || batch.present.size < limits.detectBatchPaths / 64) return;
+    let count = 0;
+    for (const [path, stat] of batch.present) {
+      const held = stat.kind === "file" ? index.get(path) : undefined;
+      const isKnown = held?.kind === "file" && held.size > 0 && held.ctimeNs !== 0n;
+      if (isKnown && (held.size !== stat.size || held.mtimeNs !== stat.mtimeNs)) count++;
+    }
+    guard.foreseeRewrites(count);
+  }
+
+  /** Whether a name that another file took rests. One that is as it was rests no more. */
+  #rests(path: string, stat: Readonly<Stat>, batch: Batch): boolean {
+    const { resting } = this.#context;
+    if (!resting || path === "") return false;
+    const rested = batch.certainty || (resting.size > 0 && resting.drop(path));
+    if (rested) batch.directories.add(parentPath(path));
+    if (rested && stat.kind === "directory") batch.rested.push(path);
+    if (batch.certainty || !isTaken(this.#context.index, path, stat)) return false;
+    return letRest(this.#context, path, "taken", batch);
+  }
+
+  /** Whether a name that is gone rests. */
+  #restsGone(path: string, batch: Batch): boolean {
+    const { index, policy, resting, planned } = this.#context;
+    resting?.noteChange();
+    if (!resting || batch.certainty || planned || !policy.deleteAbsent || !index.has(path)) return false;
+    return letRest(this.#context, path, "gone", batch);
   }
 
   #readAttributes(path: string, batch: Batch): void {
@@ -274,8 +392,15 @@ export class Detector {
   }
 
   #noteAbsent(path: string, batch: Batch): void {
-    const held = this.#context.index.get(path);
+    const { index } = this.#context;
+    const held = index.get(path);
     if (path === "" || (held && this.#leftovers.stays(path, held))) return;
+    const { mounts, policy } = this.#context;
+    const vanished = held && policy.deleteAbsent ? mounts.vanishedAbove(path) : undefined;
+    if (vanished !== undefined) {
+      index.markLeftover(path, true);
+      return this.#keepVanished(vanished, []);
+    }
     batch.absent.push(path);
   }
 

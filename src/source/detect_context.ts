@@ -8,6 +8,9 @@ import type { Op } from "../ops/op.ts";
 import type { Stat, Tree } from "../sys/file_system.ts";
 import type { Index } from "./index.ts";
 import type { Priority } from "./lane.ts";
+import type { MassGuard } from "./mass_guard.ts";
+import type { Mounts } from "./mounts.ts";
+import type { Resting } from "./resting.ts";
 import type { Scope, ScopeFacts, Standing } from "./scope.ts";
 import type { Ticket } from "./tickets.ts";
 
@@ -25,6 +28,8 @@ export interface DetectContext {
   push(op: Op, priority: Priority): number;
   /** The contents of this large file are to be sent. */
   transfer(path: string, priority: Priority, ticket: Ticket): void;
+  /** Transfers that wait or are on their way. */
+  transfersCount(): number;
   /** Whether a transfer of this file is under way: then a newer version of it must not overtake it. */
   isTransferring(path: string): boolean;
   /** Everything below this directory is to be looked at. */
@@ -40,6 +45,14 @@ export interface DetectContext {
   problem(path: string, op: string, error: unknown): void;
   /** @param op Only a problem of this op is over. @default any */
   solved(path: string, op?: string): void;
+  /** Names that rest before the target loses what it holds there; without it none does. */
+  resting: Pick<Resting, "add" | "drop" | "has" | "noteChange" | "noteMove" | "size"> | undefined;
+  /** Judges what is about to be lost on the target; without it all goes. */
+  guard: MassGuard | undefined;
+  /** File systems mounted below the root. */
+  mounts: Mounts;
+  /** This path is to be looked at again, after what waits now. */
+  lookAgain(path: string, ticket: Ticket): void;
   /** Whether the root still stands where it stood: deletions need that as evidence. */
   rootStands(): boolean;
   /** What is in the set. */

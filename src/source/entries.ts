@@ -17,11 +17,14 @@ import { sameFile, type Stat } from "../sys/file_system.ts";
 import { type Batch, isGone, note, statOrUndefined } from "./batch.ts";
 import type { Deletions } from "./deletions.ts";
 import { type DetectContext, standingOf } from "./detect_context.ts";
+import { isTaken, isUnderWay, letRest, restsAbove } from "./taken.ts";
 
 /** Makes and changes entries of one target. */
 export class Entries {
   readonly #context: DetectContext;
   readonly #deletions: Deletions;
+  /** Renames an entry of the target to where it is now, see `Moves.look`. */
+  bringHere: (path: string, batch: Batch) => Promise<void> = () => Promise.resolve();
 
   constructor(context: DetectContext, deletions: Deletions) {
     this.#context = context;
@@ -124,12 +127,16 @@ export class Entries {
   #sendFile(path: string, stat: Stat, held: Held | undefined, batch: Batch): void {
     const { policy, tree, planned } = this.#context;
     if (planned) return this.#plan(held ? "update" : "create", path, stat, "");
-    if (isLarge(stat.size, held, policy) || this.#context.isTransferring(path)) {
+    if (this.#mustWait(path, stat, stat, batch)) return;
+    if (held && this.#context.guard?.holdsRewrite(path, held)) return;
+    const isTransfer = isLarge(stat.size, held, policy) || this.#isWorthAsking(stat, held);
+    if (isTransfer || this.#context.isTransferring(path)) {
       return this.#context.transfer(path, batch.priority, batch.ticket);
     }
     const small = readSmallFile(tree, path);
     if (!small) return this.#context.transfer(path, batch.priority, batch.ticket);
     this.#context.onRead(small.data.length);
+    if (this.#mustWait(path, stat, small.stat, batch)) return;
     const attributes = sendableAttributes(small.stat, policy.abilities);
     this.#pushNoting({ kind: "file", path, attributes, data: small.data }, small.stat, "", batch);
     this.#context.index.setSignature(path, undefined, 0);
@@ -137,6 +144,26 @@ export class Entries {
     else if (this.#context.isRacy(small.stat)) {
       this.#context.racy(path, hashBytes(small.data).slice(), batch.ticket);
     }
+  }
+
+  /**
+   * Whether the target is asked about a small file before it is sent: nothing but its change time is new, as after a
+   * rename forth and back, a link, another label. Of many such files the contents are sooner sent than asked about.
+   */
+  #isWorthAsking(stat: Readonly<Stat>, held: Held | undefined): boolean {
+    const { resting, transfersCount } = this.#context;
+    if (!held?.trusted || !resting || transfersCount() >= limits.smallTransfersMax) return false;
+    return held.size > 0 && held.size === stat.size && held.mtimeNs === stat.mtimeNs && sameFile(held, stat);
+  }
+
+  /** Whether a file changed places while the batch was worked off: then sending it may be needless, or cost another. */
+  #mustWait(path: string, seen: Readonly<Stat>, now: Readonly<Stat>, batch: Batch): boolean {
+    const { index, resting, lookAgain } = this.#context;
+    if (!resting || batch.certainty === "pressed") return false;
+    if (!batch.certainty && isTaken(index, path, now)) return letRest(this.#context, path, "taken", batch);
+    if ((now.ino === 0n || sameFile(seen, now)) && !isUnderWay(index, path, now)) return false;
+    lookAgain(path, batch.ticket);
+    return true;
   }
 
   /** Pushes an op that makes the target hold exactly `stat`, and notes that. */
@@ -156,12 +183,19 @@ export class Entries {
   async makeParents(path: string, batch: Batch): Promise<boolean> {
     const parent = parentPath(path);
     if (this.#context.index.isDirectory(parent)) return true;
+    // What it becomes is decided when it has rested; then everything below is looked at.
+    if (this.#context.index.has(parent) && restsAbove(this.#context, parent)) return false;
     const stat = statOrUndefined(this.#context.tree, parent);
     // Gone or replaced meanwhile: whoever did that made it dirty too.
     const standing = stat?.kind === "directory" ? standingOf(parent, stat, this.#context) : "out";
     if (stat === undefined || standing === "out") return false;
     if (!await this.makeParents(parent, batch)) return false;
     await this.#context.room(parent.length, batch.priority);
+    if (!this.#context.index.has(parent)) {
+      // Renamed like any other: made anew, everything below it would have to be moved one by one.
+      if (!batch.present.has(parent)) note(batch, parent, stat);
+      await this.bringHere(parent, batch);
+    }
     if (!this.#context.index.has(parent)) await this.#compare(parent, stat, batch);
     if (standing === "in") this.#context.lookBelow(parent, batch.ticket);
     return this.#context.index.isDirectory(parent);

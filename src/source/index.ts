@@ -152,6 +152,14 @@ export class Index implements PersistentIndex {
     }
   }
 
+  /** Entries at a path and below it; 0 if there is none. */
+  countFrom(path: string): number {
+    const id = this.#paths.locate(path);
+    let count = 0;
+    if (id !== 0 && this.#table.kind[id] !== 0) { for (const _ of this.#table.subtree(id)) count++; }
+    return count;
+  }
+
   /** Block signature of the file at `path`. Must not be changed by the caller. */
   getSignature(path: string): Signature | undefined {
     const id = this.#paths.locate(path);

@@ -72,6 +72,7 @@ export class LargeFiles {
         path,
         {
           ...this.#contextOf(priority, began),
+          policy: this.#policyFor(held),
           trustsAppends,
           isStillHeld: () => isSameHeld(held, index.get(path)),
         },
@@ -84,11 +85,17 @@ export class LargeFiles {
     }
   }
 
-  #contextOf(priority: Priority, began: number): Omit<TransferContext, "isStillHeld"> {
-    const { tree, policy, room, push, sign, onRead, course } = this.#options;
+  /** A small file comes here to be compared, see `Entries`. */
+  #policyFor(held: Held | undefined): TransferContext["policy"] {
+    const { policy } = this.#options;
+    const isSmall = held !== undefined && held.size < policy.fastMirrorSizeMin;
+    return isSmall ? Object.create(policy, { fastMirrorSizeMin: { value: 0 } }) : policy;
+  }
+
+  #contextOf(priority: Priority, began: number): Omit<TransferContext, "isStillHeld" | "policy"> {
+    const { tree, room, push, sign, onRead, course } = this.#options;
     return {
       tree,
-      policy,
       sink: {
         room: async (bytes) => void await room(bytes, priority),
         push: (op) => {

@@ -31,7 +31,7 @@ import { gapStatuses } from "./gap_statuses.ts";
 import { Polling } from "./polling.ts";
 import { Replicator } from "./replicator.ts";
 import type { ReplicatorOptions } from "./replicator_options.ts";
-import { RootGuard } from "./root_guard.ts";
+import { isSameRoot, RootGuard } from "./root_guard.ts";
 import type { Scope } from "./scope.ts";
 import type { VerifyRequest } from "./verification.ts";
 
@@ -65,6 +65,10 @@ export interface ManagerOptions {
   scope: Scope;
   /** Files that will enter or leave the set by their age. */
   ages: AgeWatch;
+  /** Mount points below the root, as earlier runs knew them. @default none is remembered */
+  mounts?: ReplicatorOptions["mounts"];
+  /** What guards hold back, and from where on they do. @default nothing is guarded */
+  guards?: ReplicatorOptions["guards"];
   /** Identity of the root in an earlier run, `undefined` if there was none; and keeps the one of this run. */
   rootIdentity: { known: string | undefined; save: (identity: string) => void };
   clock: Clock;
@@ -102,12 +106,16 @@ export class Manager {
   constructor(options: ManagerOptions) {
     this.#options = options;
     this.#knownIdentity = options.rootIdentity.known;
+    options.guards?.book.onDecision((_id, paths, state) => {
+      for (const replicator of this.#running?.replicators ?? []) replicator.takeDecision(paths, state);
+    });
   }
 
   /** Runs until the signal aborts. @throws {Error} What a restart would not mend. */
   async run(): Promise<void> {
     const { signal, clock, log } = this.#options;
     this.#tickTimer = setTimeout(() => this.#tellChange(), limits.tellMs);
+    const sweeping = setInterval(() => this.#sweepGuards(), 1_000);
     try {
       while (!signal.aborted) {
         const guard = this.#openRoot();
@@ -120,6 +128,7 @@ export class Manager {
       }
     } finally {
       this.#isOver = true;
+      clearInterval(sweeping);
       clearTimeout(this.#tickTimer);
       clearTimeout(this.#changeTimer);
     }
@@ -177,6 +186,17 @@ export class Manager {
     return { targets };
   }
 
+  /** Forgets what guards held and what is over. */
+  #sweepGuards(): void {
+    const { guards } = this.#options;
+    const replicators = this.#running?.replicators ?? [];
+    if (!guards || guards.book.isEmpty || replicators.length === 0) return;
+    guards.book.sweep(
+      (path) => replicators.some((replicator) => replicator.holds(path)),
+      replicators.every((replicator) => replicator.isReached),
+    );
+  }
+
   status(): SourceStatus {
     const { set, root } = this.#options;
     const interceptor = this.#running?.interceptor;
@@ -204,6 +224,7 @@ export class Manager {
         gaps: gapStatuses(interceptor, replicators),
         lastVerifyAt: replicators.length > 0 && verifiedAtMs > 0 ? new Date(verifiedAtMs).toISOString() : "",
       },
+      guards: this.#options.guards?.book.list() ?? [],
       problems: replicators.flatMap((replicator) => replicator.problems.list()).map((
         { path, op, reason, sinceMs },
       ) => ({
@@ -230,7 +251,7 @@ export class Manager {
   async #runWithRoot(guard: RootGuard): Promise<void> {
     const { chooseInterceptor, root, scope, signal, clock, rootIdentity } = this.#options;
     // Deletions below an exchanged root have no evidence: nobody deleted anything there.
-    const exchanged = this.#knownIdentity !== undefined && this.#knownIdentity !== guard.identity;
+    const exchanged = this.#knownIdentity !== undefined && !isSameRoot(this.#knownIdentity, guard.identity);
     this.#blocked = "";
     const stop = new AbortController();
     const whileHere = AbortSignal.any([signal, stop.signal]);
@@ -315,6 +336,8 @@ export class Manager {
       watch,
       heard: () => this.#hear(),
       patrol: { policy: this.#options.patrol, store: target.patrolStore },
+      guards: this.#options.guards,
+      mounts: this.#options.mounts,
       rootStands: () => guard.stands(),
       onChange: () => this.#tellChangeSoon(),
     });

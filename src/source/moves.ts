@@ -10,6 +10,7 @@ import { type Batch, identity, statOrUndefined } from "./batch.ts";
 import type { Deletions } from "./deletions.ts";
 import type { DetectContext } from "./detect_context.ts";
 import type { Entries } from "./entries.ts";
+import { holdsData, looksMoved } from "./taken.ts";
 
 /** Renames entries of one target. */
 export class Moves {
@@ -21,6 +22,9 @@ export class Moves {
     this.#context = context;
     this.#deletions = deletions;
     this.#entries = entries;
+    entries.bringHere = async (path, batch) => {
+      if (this.mayHaveMoved(path, batch)) await this.look(path, batch);
+    };
   }
 
   /** Whether the index knows this entry by another name. */
@@ -51,7 +55,10 @@ export class Moves {
   /** Makes room at the new name. @returns Whether the move can go on as a plain rename. */
   async #clearWay(path: string, from: string, held: Held, stat: Stat, batch: Batch): Promise<boolean> {
     const elsewhere = batch.byIdentity.get(identity(held));
-    if (elsewhere !== undefined && elsewhere !== path && this.#context.policy.exchange) {
+    const livesOn = elsewhere !== undefined && elsewhere !== path;
+    const mayLiveOn = batch.certainty !== "quiet" && held.ino !== 0n &&
+      holdsData(this.#context.index, path, held);
+    if ((livesOn || mayLiveOn) && this.#context.policy.exchange) {
       // What stands at the new name lives on under another one: swap, so that neither costs data.
       await this.#context.room(path.length, batch.priority);
       const standing = this.#context.index.get(path);
@@ -62,16 +69,23 @@ export class Moves {
       );
       this.#context.index.exchange(from, path, sequence);
       this.#context.index.markLeftover(path, false);
+      this.#context.resting?.noteMove();
       this.#noteMoved(path, stat, sequence);
       if (elsewhere === from) this.#noteMoved(from, batch.present.get(from)!, sequence);
       batch.directories.add(parentPath(from)).add(parentPath(path));
-      // What changed below either under its old name is looked for under the new one.
-      if (stat.kind === "directory") this.#context.lookBelow(path, batch.ticket);
-      if (held.kind === "directory") this.#context.lookBelow(from, batch.ticket);
+      if (stat.kind === "directory") this.#noteMovedTree(path, batch);
+      if (held.kind === "directory" && livesOn) this.#noteMovedTree(from, batch);
+      if (!livesOn) this.#park(from, batch);
       return false;
     }
     const plain = held.kind !== "directory" && stat.kind !== "directory";
     return plain || await this.#deletions.remove(path, batch);
+  }
+
+  /** Where it lives on is not known yet: until then the target keeps it under a name that is gone, or is looked at. */
+  #park(from: string, batch: Batch): void {
+    batch.parked.add(from);
+    if (!this.#context.resting?.add(from, "gone", batch.ticket)) this.#context.lookAgain(from, batch.ticket);
   }
 
   async #move(from: string, path: string, stat: Stat, batch: Batch): Promise<void> {
@@ -84,11 +98,17 @@ export class Moves {
     );
     index.move(from, path, sequence);
     index.markLeftover(path, false);
+    this.#context.resting?.noteMove();
     this.#noteMoved(path, stat, sequence);
     batch.directories.add(parentPath(from)).add(parentPath(path));
     await this.#deletions.removePassage(parentPath(from), batch);
-    // What changed below under the old name is looked for under the new one.
-    if (stat.kind === "directory") this.#context.lookBelow(path, batch.ticket);
+    if (stat.kind === "directory") this.#noteMovedTree(path, batch);
+  }
+
+  /** What changed below under the old name is looked for under the new one; until then nothing below is certain. */
+  #noteMovedTree(path: string, batch: Batch): void {
+    if (batch.certainty === "quiet") batch.certainty = undefined;
+    this.#context.lookBelow(path, batch.ticket);
   }
 
   /** A rename moves the change time: that alone is no reason to send the contents again. */
@@ -105,15 +125,4 @@ export class Moves {
     this.#context.planned!("rename", `${from} -> ${path}`, 0);
     index.move(from, path, 0);
   }
-}
-
-/**
- * Whether an entry can be what the index holds under another name. A number of a deleted file is soon given to a new
- * one, and a file that was being written when it was last looked at must not appear half under its final name
- * (DESIGN §3.6): so a file must look the same.
- */
-function looksMoved(stat: Stat, held: Held): boolean {
-  if (stat.kind !== held.kind) return false;
-  if (stat.kind === "directory") return true;
-  return stat.size === held.size && stat.mtimeNs === held.mtimeNs;
 }

@@ -29,6 +29,9 @@ export interface OnePassOptions {
   /** What the receiver holds and the set has not is removed, too. @default {false} */
   purgesLeftovers?: boolean;
   rootStands: () => boolean;
+  mounts?: ReplicatorOptions["mounts"];
+  /** See {@linkcode ReplicatorOptions.guards}. @default nothing is guarded */
+  guards?: ReplicatorOptions["guards"];
   /** Compares the contents of files that look equal, too. @default {false} */
   comparesContents?: boolean;
   /** Only tells what would be done. */
@@ -74,6 +77,8 @@ export interface PassSummary {
   heldBack: string;
   /** What the receiver holds and the set has not. */
   leftovers: LeftoverStatus;
+  /** Whether that was a guard, which the user can overrule. */
+  guarded: boolean;
 }
 
 /** Time between two reports of progress. */
@@ -95,6 +100,7 @@ export async function runOnePass(options: OnePassOptions): Promise<PassSummary> 
     policy: { ...options.policy, keepsSignatures: false },
     index: new Index(),
     agent: AGENT,
+    isOnePass: true,
     signal: stop.signal,
     planned: options.onPlanned && ((action, path, bytes) => {
       planned.add(path);
@@ -173,6 +179,7 @@ function summaryOf(replicator: Replicator): PassSummary {
     problems: replicator.problems.list().map(({ path, op, reason }) => ({ path, op, reason })),
     heldBack: replicator.deletionsWait,
     leftovers: replicator.leftovers(),
+    guarded: replicator.guardReason !== "",
   };
 }
 

@@ -14,7 +14,7 @@ import { ProtocolError, reasonOf, TransientError } from "../base/errors.ts";
 import type { TargetExplanation } from "../base/explanation.ts";
 import { limits } from "../base/limits.ts";
 import { isWithin } from "../base/path.ts";
-import type { LaneState, LaneStatus, LeftoverStatus } from "../base/status.ts";
+import type { GuardState, LaneState, LaneStatus, LeftoverStatus } from "../base/status.ts";
 import type { Hint } from "../intercept/interceptor.ts";
 import { hashSmallFile } from "../mirror/transfer.ts";
 import type { Op } from "../ops/op.ts";
@@ -31,13 +31,16 @@ import type { DetectContext } from "./detect_context.ts";
 import { Doubts } from "./doubts.ts";
 import { type ExplainedEntry, explainOnTarget } from "./explain.ts";
 import { Lane, type Priority } from "./lane.ts";
+import { MassGuard } from "./mass_guard.ts";
 import { LargeFiles } from "./large_files.ts";
 import { LeftoverCount, leftoversIn } from "./leftovers.ts";
 import { Patrol } from "./patrol.ts";
 import { Patience } from "./patience.ts";
+import { Mounts } from "./mounts.ts";
 import { Problems } from "./problems.ts";
 import type { ReplicatorOptions } from "./replicator_options.ts";
 import { Requests } from "./requests.ts";
+import { Resting } from "./resting.ts";
 import { unknownFacts, wholeScope } from "./scope.ts";
 import { SecondLooks } from "./second_looks.ts";
 import { Stream } from "./stream.ts";
@@ -61,6 +64,9 @@ export class Replicator {
   readonly #connection: Connection;
   readonly #largeFiles: LargeFiles;
   readonly #secondLooks: SecondLooks;
+  readonly #resting: Resting;
+  readonly #guard: MassGuard | undefined;
+  readonly #mounts: Mounts;
   readonly #doubts: Doubts;
   readonly #bell: Bell;
   readonly #stream: Stream;
@@ -95,6 +101,19 @@ export class Replicator {
         this.#agenda.transfer(path, "live", ticket);
       },
     });
+    this.#resting = new Resting({
+      tickets,
+      nowMs: () => clock.monotonicMs(),
+      hear: options.heard ?? (() => Promise.resolve(true)),
+      onDue: () => this.#bell.ring(),
+    });
+    this.#mounts = new Mounts({ tree, ...(options.mounts ?? { known: [], save: () => {} }) });
+    this.#guard = options.guards && new MassGuard({
+      index,
+      ...options.guards,
+      nowMs: () => clock.monotonicMs(),
+      restingCount: () => this.#resting.goneCount,
+    });
     this.#doubts = new Doubts({
       index,
       ask: (path, recursive) => this.#ask(path, recursive),
@@ -117,6 +136,7 @@ export class Replicator {
       detector: this.#detector,
       clock,
       roots: this.#roots,
+      resting: this.#resting,
       sendLarge: (path, priority, ticket) => this.#largeFiles.send(path, priority, ticket),
       onChange: () => this.#bell.ring(),
     });
@@ -181,6 +201,7 @@ export class Replicator {
       this.#requests.disconnect();
       await Promise.allSettled([...loops, this.#agenda.end()]);
       this.#secondLooks.clear();
+      this.#resting.clear();
       this.#save();
     }
   }
@@ -318,6 +339,7 @@ export class Replicator {
   async #settle(signal?: AbortSignal): Promise<boolean> {
     const ticket = this.#tickets.take();
     this.#secondLooks.hurry();
+    using _hurry = this.#resting.hurry();
     const isSettled = () =>
       this.#stream.isReady && this.#doubts.areResolved && this.#agenda.oldestTicket > ticket;
     const isOver = () => signal?.aborted || this.#stopped;
@@ -333,9 +355,42 @@ export class Replicator {
     }
   }
 
+  /** What waits for a decision of the user, `""` if nothing does. */
+  get guardReason(): string {
+    return this.#guard?.reason ?? "";
+  }
+
+  /** The user decided about what a guard held at these paths. */
+  takeDecision(paths: string[], state: GuardState): void {
+    const { index } = this.#options;
+    for (const path of paths) {
+      index.markLeftover(path, state === "refused" && !this.#standsAt(path));
+      this.#agenda.markDirty(path);
+      if (index.isDirectory(path)) this.#agenda.lookBelow(path);
+    }
+    this.#bell.ring();
+  }
+
+  /** Whether the target holds anything at a path; `true` while that is not known. */
+  holds(path: string): boolean {
+    return !this.#stream.isReady || this.#options.index.has(path);
+  }
+
+  /** Whether the target has all that can be sent, and the index of that is saved. */
+  get isReached(): boolean {
+    const { keeper } = this.#options;
+    const isIdle = this.#stream.isMirrored && this.#agenda.isIdle && this.#resting.size === 0;
+    return isIdle && this.lane.unackedOps === 0 &&
+      (keeper === undefined || keeper.savedSequence === this.lane.lastSequence);
+  }
+
+  #standsAt(path: string): boolean {
+    return statOrUndefined(this.#options.tree, path) !== undefined;
+  }
+
   /** Why deletions wait, `""` if they do not. */
   get deletionsWait(): string {
-    return this.#options.pausedDeletions || this.#emptied;
+    return this.#options.pausedDeletions || [this.#emptied, this.guardReason].filter(Boolean).join("; ");
   }
 
   /** Resolves when everything was looked at once and all of it is acked, or with `false` when it stopped before. */
@@ -537,6 +592,7 @@ export class Replicator {
       room: (bytes, priority) => this.#room(bytes, priority),
       push: (op, priority) => this.#push(op, priority),
       transfer: (path, priority, ticket) => this.#agenda.transfer(path, priority, ticket),
+      transfersCount: () => this.#agenda.transfersCount,
       isTransferring: (path) => this.#agenda.isTransferring(path),
       lookBelow: (path, ticket) => this.#agenda.lookBelow(path, ticket),
       restless: (path) => this.#secondLooks.addRestless(path),
@@ -545,6 +601,10 @@ export class Replicator {
       watch,
       problem: (path, op, error) => this.#addProblem(path, op, error),
       solved: (path, op) => this.problems.clear(path, op),
+      resting: this.#options.isOnePass || planned ? undefined : this.#resting,
+      guard: this.#guard,
+      mounts: this.#mounts,
+      lookAgain: (path, ticket) => this.#agenda.markDirty(path, ticket),
       rootStands,
       scope: this.#options.scope ?? wholeScope,
       emptied: (reason) => void (this.#emptied = reason),
@@ -664,10 +724,12 @@ export class Replicator {
       this.#save();
       // What is kept open of a directory would keep its file system from being unmounted.
       if (!this.#stopped) this.#options.tree.forgetDirectories();
+      if (!this.#stopped) { for (const path of this.#mounts.takeChanged()) this.#agenda.lookBelow(path); }
       // An empty root is soon looked at. Whether it is filled again, no event may tell: it may have been mounted.
       if (this.#emptied !== "" && this.#agenda.isMirrorScanIdle) this.#agenda.lookOnce();
       // Where nothing happens nothing is to be saved: not even a timer goes off.
-      while (!this.#stopped && this.#emptied === "" && !this.#hasToSave()) await this.#bell.rung();
+      const isQuiet = () => this.#emptied === "" && this.#mounts.isEmpty && !this.#hasToSave();
+      while (!this.#stopped && isQuiet()) await this.#bell.rung();
     }
   }
 

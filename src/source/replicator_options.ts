@@ -8,6 +8,9 @@ import type { TransferPolicy } from "../mirror/transfer.ts";
 import type { Tree } from "../sys/file_system.ts";
 import type { Session } from "../wire/session.ts";
 import type { DetectContext } from "./detect_context.ts";
+import type { GuardBook } from "./guard_book.ts";
+import type { MountsOptions } from "./mounts.ts";
+import type { MassThresholds } from "./mass_guard.ts";
 import type { Index } from "./index.ts";
 import type { IndexKeeper } from "./index_keeper.ts";
 import type { PatrolPolicy, PatrolStore } from "./patrol.ts";
@@ -36,6 +39,12 @@ export interface ReplicatorOptions {
   watch?: DetectContext["watch"];
   /** The target may lie inside the source: `scope` has nothing of it. @default {false} */
   keepsTargetOut?: boolean;
+  /** One pass: nothing is heard that would be worth waiting for. @default {false} */
+  isOnePass?: boolean;
+  /** What guards hold back, of all targets of the set, and from where on they do. @default nothing is guarded */
+  guards?: { book: GuardBook; thresholds: MassThresholds };
+  /** Mount points below the root, as earlier runs knew them. @default none is remembered */
+  mounts?: Omit<MountsOptions, "tree">;
   /** Whether the root still stands where it stood. */
   rootStands: () => boolean;
   /** Whether two changes shortly after one another can leave the same times. @default as the kernel is */

@@ -6,6 +6,13 @@
 import { errorCode } from "../base/errors.ts";
 import { type FileSystem, sameFile, type Stat, type Tree } from "../sys/file_system.ts";
 
+/** Whether two identities, of two runs, are of the same root. What one of them does not tell is not compared. */
+export function isSameRoot(known: string, identity: string): boolean {
+  const [knownIno, knownMadeMs = "0"] = known.split(":");
+  const [ino, madeMs = "0"] = identity.split(":");
+  return knownIno === ino && (knownMadeMs === madeMs || knownMadeMs === "0" || madeMs === "0");
+}
+
 /** An opened root and its identity. */
 export class RootGuard {
   readonly tree: Tree;
@@ -19,9 +26,13 @@ export class RootGuard {
     this.#opened = this.tree.stat("")!;
   }
 
-  /** Identity of the root, for comparison with an earlier run. */
+  /**
+   * Identity of the root, for {@linkcode isSameRoot} in a later run: inode number, and when the directory was made. The
+   * number alone is that of every root of a file system; the device's may be another one after each boot.
+   */
   get identity(): string {
-    return String(this.#opened.ino);
+    const madeMs = Deno.statSync(this.tree.rootPath).birthtime?.getTime() ?? 0;
+    return `${this.#opened.ino}:${madeMs}`;
   }
 
   /** Whether the path still names the directory that was opened. */

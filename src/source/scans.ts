@@ -9,6 +9,8 @@ import type { Ticket, Tickets } from "./tickets.ts";
 
 /** What a scan does with a directory; see `Detector`. */
 export interface ScanVisitor {
+  /** All that seemed absent, before it is given to `look` in parts. */
+  foreseeAbsent?(paths: string[]): void;
   look(paths: string[], priority: Priority, ticket: Ticket): Promise<void>;
   lookInside(
     directory: string,
@@ -29,6 +31,8 @@ interface Scan {
   /** Directories still to be looked at; the next is the last. */
   pending: string[];
   absent: string[];
+  /** Whether the visitor was told of all that seemed absent. */
+  isForeseen: boolean;
   /** Directories looked at. */
   done: number;
   onDone: (() => void)[];
@@ -79,6 +83,7 @@ export class Scans {
         holds: [],
         pending: [path],
         absent: [],
+        isForeseen: false,
         done: 0,
         onDone: this.#orphans.splice(0),
       };
@@ -109,6 +114,8 @@ export class Scans {
       if (scan.absent.length < limits.dirtyPathsMax) return;
     }
     if (scan.absent.length > 0) {
+      if (!scan.isForeseen) this.#visitor.foreseeAbsent?.(scan.absent);
+      scan.isForeseen = true;
       const absent = scan.absent.splice(0, limits.detectBatchPaths);
       await this.#visitor.look(absent, this.#priority, scan.ticket);
       for (const path of absent) if (this.#visitor.isStanding(path)) scan.pending.push(path);

@@ -170,6 +170,7 @@ Deno.test({
         directories: source.capture.directories,
         gaps: [],
       },
+      guards: [],
       problems: [],
     });
     assertEquals(Object.keys(source.capture), [

@@ -5,6 +5,7 @@ import { limits } from "../../src/base/limits.ts";
 import { parseMirrorOptions } from "../../src/modes/mirror_options.ts";
 import { parseRestoreOptions } from "../../src/modes/restore_options.ts";
 import { parseServeTargetOptions } from "../../src/modes/serve_target_options.ts";
+import { usualThresholds } from "../../src/source/mass_guard.ts";
 import { parseWatchSourceOptions } from "../../src/modes/watch_source_options.ts";
 import { testIo } from "../testing/test_io.ts";
 
@@ -65,6 +66,7 @@ Deno.test("parseWatchSourceOptions() fills in defaults and reads everything", ()
     windowBytes: limits.windowBytes,
     onUnreachable: "degrade",
     nice: 5,
+    guards: usualThresholds,
     http: undefined,
     patrol: { everyMs: 24 * 3_600_000, rateBytes: 8 * 1024 ** 2, foreign: "repair" },
     given: [],
@@ -89,6 +91,9 @@ Deno.test("parseWatchSourceOptions() fills in defaults and reads everything", ()
       "1M",
       "--foreign",
       "report",
+      "--guard-deletes",
+      "30%",
+      "--guard-rewrites=off",
       "--http",
       ":0",
       "--json",
@@ -114,6 +119,7 @@ Deno.test("parseWatchSourceOptions() fills in defaults and reads everything", ()
     onUnreachable: "degrade",
     nice: 19,
     patrol: { everyMs: undefined, rateBytes: 1024 ** 2, foreign: "report" },
+    guards: { deletions: { count: 1, share: 0.3 }, rewrites: undefined },
     http: { hostname: "127.0.0.1", port: 0 },
     given: ["/", "!/etc", "\\#a", "size>1K /b/**", "!c/"].map((text) => ({ text, origin: "command line" })),
     oneFileSystem: true,
@@ -192,6 +198,7 @@ Deno.test("parseMirrorOptions() fills in defaults and reads everything", () => {
     target: { kind: "directory", path: "/r" },
     dryRun: false,
     delete: true,
+    guardDeletes: usualThresholds.deletions,
     full: false,
     progress: false,
     given: [],
@@ -199,6 +206,11 @@ Deno.test("parseMirrorOptions() fills in defaults and reads everything", () => {
     deleteExcluded: false,
     content: false,
   });
+  assertEquals(mirror("d", "/r", "--force-delete").guardDeletes, undefined);
+  assertEquals(mirror("d", "/r", "--guard-deletes", "1000").guardDeletes, { count: 1_000, share: 0 });
+  for (const wrong of ["0", "0%", "101%", "x", "5k", ""]) {
+    assertThrows(() => mirror("d", "/r", "--guard-deletes", wrong), UsageError, "--guard-deletes");
+  }
   const { dryRun, delete: deletes, full, progress, blockSize } = mirror(
     ...["d", "/r", "-n", "--no-delete", "--full", "--progress", "--block-size", "64K"],
   );

@@ -72,6 +72,7 @@ const source: SourceStatus = {
     }],
     lastVerifyAt: "",
   },
+  guards: [],
   problems: [{ path: "a\nb", op: "read", reason: "no permission", since: new Date(940_000).toISOString() }],
 };
 

@@ -10,6 +10,7 @@ import { scopeWithout } from "../../src/source/scope.ts";
 import { systemFileSystem } from "../../src/sys/system.ts";
 import { listEntries } from "../../src/target/listing.ts";
 import type { ListedEntry } from "../../src/wire/message.ts";
+import { Mounts } from "../../src/source/mounts.ts";
 import { tempDirectory } from "../testing/temp.ts";
 
 /** A detector over a directory whose replica is itself, save for what a test adds to the listing. */
@@ -71,6 +72,7 @@ class Bench {
       room: () => Promise.resolve(true),
       push: (op) => this.ops.push(op),
       transfer: nothing,
+      transfersCount: () => 0,
       isTransferring: () => false,
       lookBelow: nothing,
       restless: nothing,
@@ -80,6 +82,10 @@ class Bench {
         throw new Error(`Cannot ${op} ${path}`, { cause: error });
       },
       solved: nothing,
+      resting: undefined,
+      guard: undefined,
+      mounts: new Mounts({ tree, known: [], save: nothing }),
+      lookAgain: nothing,
       rootStands: () => true,
       scope: scopeWithout((path) => path === "excluded"),
       emptied: nothing,

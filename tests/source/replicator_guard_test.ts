@@ -3,9 +3,9 @@
  * delete nothing on the target.
  * @module
  */
-import { assert, assertEquals, assertStringIncludes } from "@std/assert";
+import { assert, assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
 import { mkdirSync, readdirSync, renameSync, rmSync, writeFileSync } from "node:fs";
-import { RootGuard } from "../../src/source/root_guard.ts";
+import { isSameRoot, RootGuard } from "../../src/source/root_guard.ts";
 import { SystemError } from "../../src/base/errors.ts";
 import { systemFileSystem } from "../../src/sys/system.ts";
 import { faultyFileSystem } from "../testing/faulty_file_system.ts";
@@ -158,7 +158,7 @@ Deno.test({
     const guard = new RootGuard(systemFileSystem(), root);
     using _tree = guard.tree;
     assert(guard.stands());
-    assertEquals(guard.identity, String(Deno.statSync(root).ino));
+    assertMatch(guard.identity, new RegExp(`^${Deno.statSync(root).ino}:\\d+$`));
     writeFileSync(`${root}/a`, "changes inside are none of the root");
     assert(guard.stands());
     renameSync(root, `${root}.moved`);
@@ -172,4 +172,12 @@ Deno.test({
     Deno.symlinkSync(`${root}.moved`, root);
     assert(guard.stands(), "the same directory by another way");
   },
+});
+
+Deno.test("isSameRoot() tells roots with one inode number apart by when they were made, where that is known", () => {
+  assert(isSameRoot("2:1000", "2:1000"));
+  assert(!isSameRoot("2:1000", "2:2000"), "the root of another file system");
+  assert(!isSameRoot("2:1000", "3:1000"));
+  assert(isSameRoot("2:0", "2:2000") && isSameRoot("2:1000", "2:0"), "no time of making");
+  assert(isSameRoot("2", "2:1000") && !isSameRoot("2", "3:1000"), "as an earlier version told it");
 });

@@ -88,7 +88,8 @@ test("a rewrite that keeps size and modification time is seen by its change time
   before: sh("echo old > a; touch -d @1600000000 a"),
   change: sh("echo new > a; touch -d @1600000000 a"),
   hints: ["a"],
-  ops: ["file a (4 bytes)"],
+  // The target is asked first: most often nothing has changed but the change time.
+  ops: ["open a copy", "block 0+4", "close a"],
 });
 
 test("a change of mode sends no data", {
@@ -187,17 +188,18 @@ test("a file becomes a directory, a directory a file, and a link both", {
   change: sh("rm a; mkdir a; echo z > a/n; rm -r b; echo w > b; rm l; mkdir l"),
   hints: ["a", "a/n", "b/c", "b", "l"],
   ops: [
+    "unlink l",
+    "mkdir l",
+    "attributes l: mtimeNs",
+    // What the target held at the others might have moved elsewhere: they rested first.
     "unlink a",
     "mkdir a",
-    "file a/n (2 bytes)",
     "unlink b/c",
     "rmdir b",
     "file b (2 bytes)",
-    "unlink l",
-    "mkdir l",
     "attributes a: mtimeNs",
-    "attributes l: mtimeNs",
     'attributes "": mtimeNs',
+    "file a/n (2 bytes)",
   ],
 });
 
@@ -206,6 +208,13 @@ test("a file that is renamed costs no data", {
   change: sh("mv a d/b"),
   hints: [moved("a", "d/b")],
   ops: ["rename a → d/b", "attributes d: mtimeNs", 'attributes "": mtimeNs'],
+});
+
+test("a file that is renamed forth and back costs no data", {
+  before: sh("echo x > a"),
+  change: sh("mv a b; mv b a"),
+  hints: ["a", "b"],
+  ops: ["attributes a: mode uid gid mtimeNs", 'attributes "": mtimeNs'],
 });
 
 test("a rename that is only heard as two looks is a rename", {
@@ -275,10 +284,10 @@ test("a directory is renamed while paths below its old name are still to be look
     "rename d → m",
     "file m/f (5 bytes)",
     "file m/n (2 bytes)",
-    "unlink m/e/g",
-    "attributes m/e: mtimeNs",
     "attributes m: mtimeNs",
     'attributes "": mtimeNs',
+    "attributes m/e: mtimeNs",
+    "unlink m/e/g",
   ],
 });
 
@@ -299,7 +308,7 @@ test("a log that is rotated costs no data of the old one", {
   before: sh("seq 1000 > log; seq 900 > log.1"),
   change: sh("mv log.1 log.2; mv log log.1; echo new > log"),
   hints: [moved("log.1", "log.2"), moved("log", "log.1"), "log"],
-  ops: ["exchange log → log.1", "rename log → log.2", "file log (4 bytes)", 'attributes "": mtimeNs'],
+  ops: ["rename log.1 → log.2", "rename log → log.1", "file log (4 bytes)", 'attributes "": mtimeNs'],
 });
 
 test("names with a line feed, and names that are not UTF-8", {
@@ -317,7 +326,7 @@ test("hard links travel as files of their own", {
   before: sh("echo x > a"),
   change: sh("ln a b"),
   hints: ["a", "b"],
-  ops: ["file a (2 bytes)", "file b (2 bytes)", 'attributes "": mtimeNs'],
+  ops: ["attributes a: mode uid gid mtimeNs", "file b (2 bytes)", 'attributes "": mtimeNs'],
 });
 
 test("a change through one name of a file shows at its other names", {
@@ -338,7 +347,7 @@ test("a name that was linked once and names another file now is not mixed with i
   before: sh("echo x > a; ln a b; ln a c"),
   change: sh("rm b; echo other > b; echo yy >> a"),
   hints: ["b", "a"],
-  ops: ["file a (5 bytes)", "file b (6 bytes)", "file c (5 bytes)", 'attributes "": mtimeNs'],
+  ops: ["file a (5 bytes)", "file c (5 bytes)", "file b (6 bytes)", 'attributes "": mtimeNs'],
 });
 
 test("a directory fifty deep", {

@@ -1,0 +1,66 @@
+/**
+ * Names that other files took, and files under way from one name to another: when the target must not lose what it
+ * holds at a name, since it may live on elsewhere (resting.ts).
+ * @module
+ */
+import { isWithin, parentPath } from "../base/path.ts";
+import type { Held } from "../ops/held.ts";
+import { sameFile, type Stat } from "../sys/file_system.ts";
+import type { Batch } from "./batch.ts";
+import type { DetectContext } from "./detect_context.ts";
+import type { Index } from "./index.ts";
+import type { RestReason } from "./resting.ts";
+
+/** Whether the target holds something at this path that may live on elsewhere, since another file has the name now. */
+export function isTaken(index: Index, path: string, stat: Readonly<Stat>): boolean {
+  const held = index.get(path);
+  if (!held || held.ino === 0n || stat.ino === 0n || sameFile(held, stat)) return false;
+  return holdsData(index, path, held);
+}
+
+/** Whether losing what the target holds at this path would cost data, should it live on elsewhere. */
+export function holdsData(index: Index, path: string, held: Held): boolean {
+  if (held.kind === "directory") return index.countChildren(path) > 0;
+  return held.kind === "file" && held.size > 0;
+}
+
+/** Whether a name, or a directory above it, rests: everything below is looked at when it has. */
+export function restsAbove({ resting }: Pick<DetectContext, "resting">, path: string): boolean {
+  if (!resting || resting.size === 0) return false;
+  for (let above = path; above !== ""; above = parentPath(above)) if (resting.has(above)) return true;
+  return false;
+}
+
+/** Lets a name rest. @returns `false` if it cannot, and is to be dealt with now. */
+export function letRest(
+  { resting }: Pick<DetectContext, "resting">,
+  path: string,
+  reason: RestReason,
+  batch: Batch,
+): boolean {
+  if (!resting?.add(path, reason, batch.ticket)) return false;
+  batch.restsIn.add(parentPath(path));
+  return true;
+}
+
+/**
+ * Whether an entry can be what the index holds under another name. A number of a deleted file is soon given to a new
+ * one, and a file that was being written when it was last looked at must not appear half under its final name
+ * (DESIGN §3.6): so a file must look the same.
+ */
+export function looksMoved(stat: Readonly<Stat>, held: Held): boolean {
+  if (stat.kind !== held.kind) return false;
+  if (stat.kind === "directory") return true;
+  return stat.size === held.size && stat.mtimeNs === held.mtimeNs;
+}
+
+/**
+ * Whether this file, about to be sent, is one that the target holds already under a name which it has left. It changed
+ * places while the batch was worked off: another look finds the rename.
+ */
+export function isUnderWay(index: Index, path: string, stat: Readonly<Stat>): boolean {
+  if (stat.linkCount > 1) return false;
+  const from = index.findByIdentity(stat.dev, stat.ino);
+  if (from === undefined || from === path || isWithin(from, path) || isWithin(path, from)) return false;
+  return looksMoved(stat, index.get(from)!);
+}
