@@ -37,6 +37,8 @@ export interface LaneStatus {
   opsSent: Record<string, number>;
   leftovers: LeftoverStatus;
   verification: PatrolStatus;
+  /** Since when nothing is sent (`hold`), ISO 8601; `""` while it is not held. */
+  heldSince: string;
 }
 
 /** Where background verification of a target stands, and what verification ever found there. */
@@ -173,6 +175,21 @@ export interface TargetStatus {
 
 /** `status --json` of either. */
 export type DaemonStatus = SourceStatus | TargetStatus;
+
+/** A target as `hold` and `resume` left it. */
+export interface HeldTarget {
+  /** As the user named it. */
+  target: string;
+  /** ISO 8601; `""` while it is not held. */
+  heldSince: string;
+  /** Nothing is on its way: a held target stays as it is. */
+  isQuiet: boolean;
+}
+
+/** Answer to `hold` and `resume`. */
+export interface HoldResult {
+  targets: HeldTarget[];
+}
 
 /** Answer to `flush`. */
 export interface FlushResult {

@@ -6,6 +6,7 @@ import type {
   DaemonStatus,
   FlushResult,
   GuardStatus,
+  HoldResult,
   PurgeRequest,
   PurgeResult,
   VerifyResult,
@@ -46,6 +47,18 @@ export interface ExplainRequest {
   path: string;
 }
 
+/** Arguments of `hold`. */
+export interface HoldRequest extends ResumeRequest {
+  /** After that many milliseconds the daemon answers, though something may still be on its way. */
+  timeoutMs: number;
+}
+
+/** Arguments of `resume`. */
+export interface ResumeRequest {
+  /** As the user named it; all, if it is left out. */
+  target?: string;
+}
+
 /** Control commands: name → what it takes and what it answers. */
 export interface ControlCommands {
   status: { args: Record<string, never>; result: DaemonStatus };
@@ -55,6 +68,8 @@ export interface ControlCommands {
   set: { args: SetChange; result: SetText };
   explain: { args: ExplainRequest; result: Explanation };
   purge: { args: PurgeRequest; result: PurgeResult };
+  hold: { args: HoldRequest; result: HoldResult };
+  resume: { args: ResumeRequest; result: HoldResult };
 }
 
 /** Answers the commands of one daemon. A daemon may leave out what it has no answer to. */

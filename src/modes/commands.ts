@@ -71,6 +71,16 @@ export const commands: Record<string, Command> = {
     loadHelp: async () => (await import("./guard.ts")).help,
     load: () => import("./guard.ts"),
   },
+  "hold": {
+    summary: "keep a replica as it is, for a backup program to read",
+    loadHelp: async () => (await import("./hold.ts")).help,
+    load: () => import("./hold.ts"),
+  },
+  "resume": {
+    summary: "end a hold",
+    loadHelp: async () => (await import("./hold.ts")).resumeHelp,
+    load: async () => ({ run: (await import("./hold.ts")).runResume }),
+  },
   "keys": {
     summary: "show public keys",
     loadHelp: async () => (await import("./keys.ts")).help,
@@ -90,8 +100,6 @@ export const commands: Record<string, Command> = {
 
 /** Commands of the documentation that a later version brings. */
 export const laterCommands: readonly string[] = [
-  "hold",
-  "resume",
   "deleted",
   "versions",
   "archive",

@@ -9,7 +9,14 @@ import { createLog, type Log } from "../base/log.ts";
 import { MemoryKeeper } from "../base/memory.ts";
 import { quote } from "../base/path.ts";
 import type { LaneStatus } from "../base/status.ts";
-import type { ControlHandlers, FlushRequest, GuardDecision, VerifyArguments } from "../control/api.ts";
+import type {
+  ControlHandlers,
+  FlushRequest,
+  GuardDecision,
+  HoldRequest,
+  ResumeRequest,
+  VerifyArguments,
+} from "../control/api.ts";
 import { serveHttp } from "../control/http.ts";
 import { type ControlHandler, serveControl } from "../control/server.ts";
 import { controlSocketIn } from "../control/socket_path.ts";
@@ -21,6 +28,8 @@ import { Manager } from "../source/manager.ts";
 import { SetKeeper } from "../source/set_keeper.ts";
 import { SetScope } from "../source/set_scope.ts";
 import { saveJson } from "../store/durable.ts";
+import { Holds } from "../store/holds.ts";
+import { loadHttpSecret } from "../store/http_secret.ts";
 import { openIndexStore } from "../store/index_store.ts";
 import { acquireLock } from "../store/lock_file.ts";
 import {
@@ -42,6 +51,9 @@ import { rootTrouble, withDirectory } from "./root_trouble.ts";
 import { setHandlers } from "./set_control.ts";
 import { holdsTargets, type ReachableTarget, reachTarget } from "./targets.ts";
 import { parseWatchSourceOptions, type WatchSourceOptions } from "./watch_source_options.ts";
+
+/** How long `POST /hold` waits for what is on its way. */
+const HTTP_HOLD_MS = 30_000;
 
 /** Runs `watch-source` until it is stopped. */
 export async function run(args: string[], io: Io): Promise<ExitCode> {
@@ -111,13 +123,23 @@ export async function run(args: string[], io: Io): Promise<ExitCode> {
     verify: (args: VerifyArguments, signal) => manager.verify(args, signal),
     ...setHandlers({ set, root, keeper, scope, manager }),
     guard: async ({ id, state }: GuardDecision) => await book.decide(id, state),
+    hold: (args: HoldRequest, signal) => manager.hold(args.target, args.timeoutMs, signal),
+    resume: (args: ResumeRequest) => Promise.resolve().then(() => manager.resume(args.target)),
   };
   await using _control = await serveControl({
     path: controlSocketIn(directory),
     handlers: handlers as Record<string, ControlHandler>,
   });
   await using _http = options.http &&
-    serveHttp({ address: options.http, status: () => Promise.resolve(manager.status()) });
+    serveHttp({
+      address: options.http,
+      status: () => Promise.resolve(manager.status()),
+      actions: {
+        secret: loadHttpSecret(join(directory, "http.secret")),
+        hold: (target, signal) => manager.hold(target, HTTP_HOLD_MS, signal),
+        resume: (target) => manager.resume(target),
+      },
+    });
   const memory = new MemoryKeeper();
   memory.start();
   try {
@@ -168,6 +190,7 @@ function makeManager({ options, io, log, root, set, directory, known, reached, t
       known: known?.rootIdentity,
       save: (rootIdentity) => saveJson(join(directory, "set.json"), { root, rootIdentity }),
     },
+    holds: new Holds(join(directory, "holds.json")),
     clock: io.clock,
     log,
     signal: io.signal,

@@ -79,7 +79,8 @@ ${ruleHelp}${fileSystemHelp}\
   --foreign POLICY         what another hand changed on a target: repair it, or report it as a problem
                            (default repair)
 ${guardHelp}\
-  --http HOST:PORT         also answers GET /status there, to anybody who can reach it; HOST left out is 127.0.0.1
+  --http HOST:PORT         also answers GET /status there, to anybody who can reach it, and POST /hold and /resume to
+                           whom knows the secret in STATE/SET/http.secret; HOST left out is 127.0.0.1
 ${transferHelp}\
   --json                   prints states as JSON, one object a line
   -h, --help               this text

@@ -8,6 +8,8 @@
  *                           └──── reconnect ─────┘
  * ```
  *
+ * A held lane keeps what is pushed and sends none of it: the target's image stays as it is (FEATURES Q10).
+ *
  * Invariants: nothing is dropped before the target's durable ack (DESIGN §3.1); what is pushed and not acked never
  * exceeds the window, save by a single op in an empty window (FEATURES Q1).
  * @module
@@ -91,6 +93,7 @@ export class Lane {
   #extras: { afterSequence: number; message: Uint8Array }[] = [];
   #session: Session | undefined;
   #sending = false;
+  #isHeld = false;
 
   constructor(options: LaneOptions) {
     this.#clock = options.clock;
@@ -121,6 +124,16 @@ export class Lane {
     return count;
   }
 
+  /** Whether ops wait here instead of being sent. */
+  get isHeld(): boolean {
+    return this.#isHeld;
+  }
+
+  /** Whether no op was sent without having been acked: then a held lane's target does not change. */
+  get isQuiet(): boolean {
+    return this.unackedOps === this.queuedOps;
+  }
+
   /** Since when the oldest op that is not acked has waited, or `undefined`. */
   get oldestUnackedMs(): number | undefined {
     return this.#parcels[0]?.pushedAtMs ?? (this.#open ? this.#openSinceMs : undefined);
@@ -130,6 +143,20 @@ export class Lane {
   unackedPaths(): string[] {
     this.#sealParcel();
     return [...new Set(this.#parcels.flatMap(({ message }) => decodeOps(message).flatMap(opPaths)))];
+  }
+
+  /** Sends no further op until {@linkcode resume}, whatever becomes of the session. Ops gather up to the window. */
+  hold(): void {
+    this.#isHeld = true;
+    this.#onChange();
+  }
+
+  /** Sends again, in the order in which it was pushed. */
+  resume(): void {
+    this.#isHeld = false;
+    this.#isUrgent = true;
+    this.#pump();
+    this.#onChange();
   }
 
   /** Starts counting after `sequence`, for a new or a continued stream. Everything waiting is dropped. */
@@ -314,6 +341,7 @@ export class Lane {
     if (this.#extras.length > 0 && this.#extras[0].afterSequence < nextSequence) {
       return this.#extras.shift()!.message;
     }
+    if (this.#isHeld) return undefined;
     if (!unsent && this.#open && !this.#isUrgent && this.#hasMoreRoom()) {
       this.#gathering ??= setTimeout(() => this.#gathered(), limits.gatherMs);
       return undefined;

@@ -11,6 +11,7 @@ import type { Log } from "../base/log.ts";
 import { AGENT, VERSION } from "../base/version.ts";
 import type {
   FlushResult,
+  HoldResult,
   LaneStatus,
   PurgeRequest,
   PurgeResult,
@@ -23,6 +24,7 @@ import type { FileSystem } from "../sys/file_system.ts";
 import { type AgeWatch, lookAtAges } from "./age_watch.ts";
 import { isClosed } from "./detect_context.ts";
 import type { ExplainedEntry } from "./explain.ts";
+import { hold, type HoldRecord, type HoldSubject, resume } from "./holding.ts";
 import { Index } from "./index.ts";
 import type { IndexKeeper } from "./index_keeper.ts";
 import { noLeftovers } from "./leftovers.ts";
@@ -71,6 +73,8 @@ export interface ManagerOptions {
   guards?: ReplicatorOptions["guards"];
   /** Identity of the root in an earlier run, `undefined` if there was none; and keeps the one of this run. */
   rootIdentity: { known: string | undefined; save: (identity: string) => void };
+  /** Which targets are held, over restarts. */
+  holds: HoldRecord;
   clock: Clock;
   log: Log;
   signal: AbortSignal;
@@ -197,6 +201,23 @@ export class Manager {
     );
   }
 
+  /** Holds one target or all; see {@linkcode hold}. */
+  hold(target: string | undefined, timeoutMs: number, signal: AbortSignal): Promise<HoldResult> {
+    const { clock, holds } = this.#options;
+    const timeout = AbortSignal.any([signal, this.#options.signal, AbortSignal.timeout(timeoutMs)]);
+    return hold(this.#holdSubject(target), holds, { nowMs: clock.nowMs(), signal: timeout });
+  }
+
+  /** Resumes one target or all; see {@linkcode resume}. */
+  resume(target: string | undefined): HoldResult {
+    return resume(this.#holdSubject(target), this.#options.holds);
+  }
+
+  #holdSubject(target: string | undefined): HoldSubject {
+    const targets = this.#options.targets.map(({ label }) => label);
+    return { target, targets, replicators: this.#running?.replicators ?? [] };
+  }
+
   status(): SourceStatus {
     const { set, root } = this.#options;
     const interceptor = this.#running?.interceptor;
@@ -318,7 +339,7 @@ export class Manager {
     },
   ): Replicator {
     const { clock, log, windowBytes, scope, policy } = this.#options;
-    return new Replicator({
+    const replicator = new Replicator({
       target: target.label,
       connect: target.connect,
       keepsTargetOut: target.keepsTargetOut,
@@ -341,6 +362,9 @@ export class Manager {
       rootStands: () => guard.stands(),
       onChange: () => this.#tellChangeSoon(),
     });
+    const heldSince = this.#options.holds.since(target.label);
+    if (heldSince) replicator.hold(heldSince);
+    return replicator;
   }
 
   #take(hints: Hint[], stop: AbortController): void {
@@ -373,7 +397,12 @@ export class Manager {
   #laneStatuses(): LaneStatus[] {
     const running = this.#running;
     if (running) return running.replicators.map((replicator) => replicator.status());
-    return this.#options.targets.map(({ label }) => ({ ...idleLane, target: label, reason: this.#blocked }));
+    return this.#options.targets.map(({ label }) => ({
+      ...idleLane,
+      target: label,
+      reason: this.#blocked,
+      heldSince: this.#options.holds.since(label),
+    }));
   }
 
   #waiting(): FlushResult["waiting"] {
@@ -424,6 +453,7 @@ const idleLane: LaneStatus = {
   errors: 0,
   opsSent: {},
   leftovers: noLeftovers,
+  heldSince: "",
   verification: {
     state: "off",
     reason: "",

@@ -76,6 +76,7 @@ export class Replicator {
   #blockedReason = "";
   /** Set while the source looks emptied, see `Detector.lookInside`. */
   #emptied = "";
+  #heldSince = "";
   #lastAckAtMs = 0;
   #failures = 0;
   #stopped = false;
@@ -238,11 +239,6 @@ export class Replicator {
     return this.#agenda.verify();
   }
 
-  /** The target as the user named it. */
-  get target(): string {
-    return this.#options.target;
-  }
-
   /** How the target stands with an entry of the source. */
   explain(entry: ExplainedEntry & { isIn: boolean }): TargetExplanation {
     const { target } = this;
@@ -388,6 +384,38 @@ export class Replicator {
     return statOrUndefined(this.#options.tree, path) !== undefined;
   }
 
+  /** The target as the user named it. */
+  get target(): string {
+    return this.#options.target;
+  }
+
+  /** Sends nothing more until {@linkcode resume}. @param since For `status`, ISO 8601. */
+  hold(since: string): void {
+    this.#heldSince = since;
+    this.lane.hold();
+  }
+
+  resume(): void {
+    this.#heldSince = "";
+    this.lane.resume();
+  }
+
+  /** Whether nothing is on its way to the target. */
+  get isQuiet(): boolean {
+    return this.lane.isQuiet;
+  }
+
+  /** Resolves when nothing is on its way to the target, or when the signal aborts. */
+  async quiet(signal: AbortSignal): Promise<void> {
+    const wake = () => this.#bell.ring();
+    signal.addEventListener("abort", wake, { once: true });
+    try {
+      while (!this.isQuiet && !signal.aborted && !this.#stopped) await this.#bell.rung();
+    } finally {
+      signal.removeEventListener("abort", wake);
+    }
+  }
+
   /** Why deletions wait, `""` if they do not. */
   get deletionsWait(): string {
     return this.#options.pausedDeletions || [this.#emptied, this.guardReason].filter(Boolean).join("; ");
@@ -430,6 +458,7 @@ export class Replicator {
       opsSent: { ...this.lane.stats.opsSent },
       verification: this.#patrol.status(),
       leftovers: this.#leftoverCount.take(this.#options.index),
+      heldSince: this.#heldSince,
     };
   }
 
@@ -701,6 +730,7 @@ export class Replicator {
   /** Why the target cannot be asked now, `""` if it can. */
   #trouble(): string {
     if (this.#stopped) return "it was stopped";
+    if (this.#heldSince) return `it is held since ${this.#heldSince}`;
     const { state, reason } = this.#state();
     const isInTrouble = state === "refused" || state === "disconnected" || this.#blockedReason !== "";
     return isInTrouble ? `it is ${state}${reason === "" ? "" : `: ${reason}`}` : "";
@@ -763,6 +793,7 @@ export class Replicator {
     if (this.#blockedReason) return { state: "blocked", reason: this.#blockedReason };
     if (!this.#options.rootStands()) return { state: "blocked", reason: "the root is gone" };
     if (this.deletionsWait) return { state: "blocked", reason: this.deletionsWait };
+    if (this.#heldSince) return { state: "held", reason: `since ${this.#heldSince}` };
     if (!this.#stream.isMirrored) return { state: "mirroring", reason: "" };
     if (this.#lagMs() > limits.lagMs) {
       return { state: "catching-up", reason: `${this.#agenda.dirtyCount} paths are waiting` };

@@ -149,6 +149,7 @@ Deno.test({
         errors: 0,
         opsSent: lane.opsSent,
         leftovers: { count: 0, paths: [] },
+        heldSince: "",
         verification: {
           // It has just come to life: the patrol looks for its target again within a second.
           state: lane.verification.state,

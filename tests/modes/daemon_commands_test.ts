@@ -45,6 +45,7 @@ const source: SourceStatus = {
     errors: 0,
     opsSent: { file: 5, unlink: 0 },
     leftovers: { count: 0, paths: [] },
+    heldSince: "",
     verification: {
       state: "contents",
       reason: "",
