@@ -111,7 +111,7 @@ export class Manager {
     this.#options = options;
     this.#knownIdentity = options.rootIdentity.known;
     options.guards?.book.onDecision((_id, paths, state) => {
-      for (const replicator of this.#running?.replicators ?? []) replicator.takeDecision(paths, state);
+      for (const replicator of this.#running?.replicators ?? []) replicator.decisions.take(paths, state);
     });
   }
 
@@ -166,7 +166,9 @@ export class Manager {
 
   /** How each target stands with an entry of the source. */
   explain(entry: ExplainedEntry & { isIn: boolean }): TargetExplanation[] {
-    if (this.#running) return this.#running.replicators.map((replicator) => replicator.explain(entry));
+    if (this.#running) {
+      return this.#running.replicators.map((replicator) => replicator.decisions.explain(entry));
+    }
     return this.#options.targets.map(({ label }) => ({
       target: label,
       state: "unknown" as const,
@@ -183,8 +185,8 @@ export class Manager {
     if (!this.#running) throw new CommandError(`Cannot purge: ${this.#blocked}`);
     const targets: PurgeResult["targets"] = [];
     for (const replicator of this.#running.replicators) {
-      const found = replicator.leftovers(paths);
-      if (isConfirmed) found.count = await replicator.purge(paths);
+      const found = replicator.decisions.leftovers(paths);
+      if (isConfirmed) found.count = await replicator.decisions.purge(paths);
       targets.push({ target: replicator.target, ...found });
     }
     return { targets };
@@ -196,7 +198,7 @@ export class Manager {
     const replicators = this.#running?.replicators ?? [];
     if (!guards || guards.book.isEmpty || replicators.length === 0) return;
     guards.book.sweep(
-      (path) => replicators.some((replicator) => replicator.holds(path)),
+      (path) => replicators.some((replicator) => replicator.decisions.holds(path)),
       replicators.every((replicator) => replicator.isReached),
     );
   }

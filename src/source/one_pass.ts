@@ -123,7 +123,7 @@ export async function runOnePass(options: OnePassOptions): Promise<PassSummary> 
     // What changed while the mirror went over it is settled, too.
     const done = await replicator.mirrored() && await replicator.settled();
     if (!done && !replicator.deletionsWait) await running;
-    if (done && options.purgesLeftovers && await replicator.purge() > 0) await replicator.settled();
+    if (done && options.purgesLeftovers && await replicator.decisions.purge() > 0) await replicator.settled();
     options.signal.throwIfAborted();
     const compared = done && options.comparesContents
       ? await compareContents(replicator, options, planned)
@@ -178,7 +178,7 @@ function summaryOf(replicator: Replicator): PassSummary {
     bytesReceived,
     problems: replicator.problems.list().map(({ path, op, reason }) => ({ path, op, reason })),
     heldBack: replicator.deletionsWait,
-    leftovers: replicator.leftovers(),
+    leftovers: replicator.decisions.leftovers(),
     guarded: replicator.guardReason !== "",
   };
 }

@@ -11,10 +11,9 @@
  * @module
  */
 import { ProtocolError, reasonOf, TransientError } from "../base/errors.ts";
-import type { TargetExplanation } from "../base/explanation.ts";
 import { limits } from "../base/limits.ts";
 import { isWithin } from "../base/path.ts";
-import type { GuardState, LaneState, LaneStatus, LeftoverStatus } from "../base/status.ts";
+import type { LaneState, LaneStatus } from "../base/status.ts";
 import type { Hint } from "../intercept/interceptor.ts";
 import { hashSmallFile } from "../mirror/transfer.ts";
 import type { Op } from "../ops/op.ts";
@@ -26,14 +25,14 @@ import { Agenda } from "./agenda.ts";
 import { statOrUndefined } from "./batch.ts";
 import { Bell } from "./bell.ts";
 import { Connection } from "./connection.ts";
+import { Decisions } from "./decisions.ts";
 import { Detector } from "./detect.ts";
 import type { DetectContext } from "./detect_context.ts";
 import { Doubts } from "./doubts.ts";
-import { type ExplainedEntry, explainOnTarget } from "./explain.ts";
+import { Gate } from "./gate.ts";
 import { Lane, type Priority } from "./lane.ts";
 import { MassGuard } from "./mass_guard.ts";
 import { LargeFiles } from "./large_files.ts";
-import { LeftoverCount, leftoversIn } from "./leftovers.ts";
 import { Patrol } from "./patrol.ts";
 import { Patience } from "./patience.ts";
 import { Mounts } from "./mounts.ts";
@@ -52,12 +51,13 @@ export class Replicator {
   readonly problems = new Problems();
   readonly lane: Lane;
   readonly verification: Verification;
+  readonly decisions: Decisions;
+  readonly #gate: Gate;
   readonly #patrol: Patrol;
   /** Bytes read from files. */
   bytesRead = 0;
   readonly #options: ReplicatorOptions;
   readonly #tickets = new Tickets();
-  readonly #leftoverCount = new LeftoverCount();
   readonly #detector: Detector;
   readonly #agenda: Agenda;
   readonly #requests: Requests;
@@ -71,8 +71,6 @@ export class Replicator {
   readonly #bell: Bell;
   readonly #stream: Stream;
 
-  /** While answers about doubts are on their way nothing may be pushed that would make them untrue. */
-  #isGateClosed = false;
   #blockedReason = "";
   /** Set while the source looks emptied, see `Detector.lookInside`. */
   #emptied = "";
@@ -91,6 +89,13 @@ export class Replicator {
     this.lane = new Lane({ clock, windowBytes: options.windowBytes, onChange: () => this.#bell.ring() });
     this.#requests = new Requests((message) => this.lane.post(message));
     const tickets = this.#tickets;
+    this.#gate = new Gate({
+      lane: this.lane,
+      bell: this.#bell,
+      course: () => this.#stream.count,
+      isStopped: () => this.#stopped,
+      isDry: options.planned !== undefined,
+    });
     this.#secondLooks = new SecondLooks({
       tickets,
       nowMs: () => clock.monotonicMs(),
@@ -159,6 +164,20 @@ export class Replicator {
       isDry: options.planned !== undefined,
       broken: (error) => this.#broken.reject(error),
       onChange: () => this.#bell.ring(),
+    });
+    this.decisions = new Decisions({
+      target: options.target,
+      tree,
+      index,
+      lane: this.lane,
+      stream: this.#stream,
+      agenda: this.#agenda,
+      detector: this.#detector,
+      problems: this.problems,
+      tickets,
+      bell: this.#bell,
+      policy: options.policy,
+      state: () => this.#state(),
     });
     this.verification = this.#makeVerification(context);
     this.#patrol = this.#makePatrol(context);
@@ -239,49 +258,6 @@ export class Replicator {
     return this.#agenda.verify();
   }
 
-  /** How the target stands with an entry of the source. */
-  explain(entry: ExplainedEntry & { isIn: boolean }): TargetExplanation {
-    const { target } = this;
-    const { state, reason } = this.#state();
-    const waitsFor = state === "live" ? "" : `${state}${reason === "" ? "" : `: ${reason}`}`;
-    if (!this.#stream.isReady) return { target, state: "unknown", reason: waitsFor };
-    return explainOnTarget(target, entry, {
-      held: this.#options.index.get(entry.path),
-      policy: { ...this.#options.policy, abilities: this.#stream.abilities },
-      problem: entry.isIn ? this.problems.of(entry.path)?.reason : undefined,
-      isUnacked: this.lane.unackedPaths().includes(entry.path),
-      waitsFor,
-    });
-  }
-
-  /** What the target holds and the set has no more; of that only what lies at these paths or below, if any are given. */
-  leftovers(paths?: string[]): LeftoverStatus {
-    return this.#leftoverCount.count(this.#options.index, paths);
-  }
-
-  /**
-   * Removes leftovers from the target: all, or those at these paths and below them. What is pushed waits for its ack
-   * like any change.
-   *
-   * @returns How many entries are removed.
-   * @throws {TransientError} If the target has not told yet what it holds, or a new stream began meanwhile.
-   */
-  async purge(paths?: string[]): Promise<number> {
-    if (!this.#stream.isReady) {
-      throw new TransientError("Cannot purge: what the target holds is not known yet");
-    }
-    const chosen = [...leftoversIn(this.#options.index, paths)].map(({ path }) => path);
-    const ticket = this.#tickets.take();
-    using _hold = this.#tickets.hold(ticket);
-    const count = await this.#detector.purge(chosen, ticket);
-    // They may have stood in the way of something.
-    for (const { path, op } of this.problems.list()) {
-      if (op === "replace") this.#agenda.markDirty(path, ticket);
-    }
-    this.#bell.ring();
-    return count;
-  }
-
   /** Looks at a directory with everything below, at the pace of the mirror. Resolves when it was done. */
   lookAt(path: string): Promise<void> {
     return this.#agenda.lookAt(path);
@@ -356,32 +332,12 @@ export class Replicator {
     return this.#guard?.reason ?? "";
   }
 
-  /** The user decided about what a guard held at these paths. */
-  takeDecision(paths: string[], state: GuardState): void {
-    const { index } = this.#options;
-    for (const path of paths) {
-      index.markLeftover(path, state === "refused" && !this.#standsAt(path));
-      this.#agenda.markDirty(path);
-      if (index.isDirectory(path)) this.#agenda.lookBelow(path);
-    }
-    this.#bell.ring();
-  }
-
-  /** Whether the target holds anything at a path; `true` while that is not known. */
-  holds(path: string): boolean {
-    return !this.#stream.isReady || this.#options.index.has(path);
-  }
-
   /** Whether the target has all that can be sent, and the index of that is saved. */
   get isReached(): boolean {
     const { keeper } = this.#options;
     const isIdle = this.#stream.isMirrored && this.#agenda.isIdle && this.#resting.size === 0;
     return isIdle && this.lane.unackedOps === 0 &&
       (keeper === undefined || keeper.savedSequence === this.lane.lastSequence);
-  }
-
-  #standsAt(path: string): boolean {
-    return statOrUndefined(this.#options.tree, path) !== undefined;
   }
 
   /** The target as the user named it. */
@@ -457,7 +413,7 @@ export class Replicator {
       errors: this.#failures,
       opsSent: { ...this.lane.stats.opsSent },
       verification: this.#patrol.status(),
-      leftovers: this.#leftoverCount.take(this.#options.index),
+      leftovers: this.decisions.leftoverStatus,
       heldSince: this.#heldSince,
     };
   }
@@ -553,8 +509,8 @@ export class Replicator {
     // Answers must not describe a state that ops on their way will change.
     const course = this.#stream.count;
     using _hold = this.#tickets.hold(0);
-    using _gate = this.#closeGate();
-    await this.#acked(this.lane.lastSequence);
+    using _gate = this.#gate.close();
+    await this.#gate.acked();
     await this.#doubts.resolve(() => course === this.#stream.count);
     this.#stream.tellCompared();
   }
@@ -564,27 +520,6 @@ export class Replicator {
     if (recursive && path !== "") this.#agenda.lookBelow(path, 0);
     else if (recursive) this.#agenda.lookAtEverything();
     this.#agenda.markDirty(path, 0);
-  }
-
-  /** Until the result is disposed nobody gets room. */
-  #closeGate(): Disposable {
-    this.#isGateClosed = true;
-    return {
-      [Symbol.dispose]: () => {
-        this.#isGateClosed = false;
-        this.#bell.ring();
-      },
-    };
-  }
-
-  async #acked(sequence: number): Promise<void> {
-    const course = this.#stream.count;
-    while (this.lane.ackedSequence < sequence) {
-      await this.#bell.rung();
-      if (this.#stopped || course !== this.#stream.count) {
-        throw new TransientError("Cannot wait for acks: stopped");
-      }
-    }
   }
 
   /** Waits for a session: a question that failed at once would be asked again at once, for ever. */
@@ -618,7 +553,7 @@ export class Replicator {
           return abilities().exchange;
         },
       },
-      room: (bytes, priority) => this.#room(bytes, priority),
+      room: (bytes, priority) => this.#gate.room(bytes, priority),
       push: (op, priority) => this.#push(op, priority),
       transfer: (path, priority, ticket) => this.#agenda.transfer(path, priority, ticket),
       transfersCount: () => this.#agenda.transfersCount,
@@ -648,19 +583,6 @@ export class Replicator {
     const sequence = this.lane.push(op, priority);
     if (op.kind === "rename") this.#doubts.noteRename(sequence, op.to);
     return sequence;
-  }
-
-  /** Waits for room. @throws {TransientError} If the stream was started anew meanwhile. */
-  async #room(bytes: number, priority: Priority): Promise<boolean> {
-    const hasRoom = () => !this.#isGateClosed && this.lane.hasRoom(bytes, priority);
-    if (this.#options.planned || hasRoom()) return true;
-    const course = this.#stream.count;
-    while (!hasRoom()) {
-      if (this.#stopped) throw new TransientError("Cannot push: stopped");
-      await this.#bell.rung();
-    }
-    if (course !== this.#stream.count) throw new TransientError("Cannot push: the stream was started anew");
-    return false;
   }
 
   #addProblem(path: string, op: string, error: unknown): void {
@@ -714,14 +636,14 @@ export class Replicator {
       replicaId: () => this.#stream.hello.replicaId,
       obstacle: () =>
         this.#trouble() || (this.#stream.isReady && this.#stream.isMirrored ? "" : "it is mirroring"),
-      isQuiet: () => this.#isQuiet(),
+      isQuiet: () => this.#isAtRest(),
       deletionsWait: () => this.deletionsWait,
       onChange,
     });
   }
 
   /** Whether nothing waits or is on its way. */
-  #isQuiet(): boolean {
+  #isAtRest(): boolean {
     const { dirtyCount, transfersCount, isMirrorScanIdle } = this.#agenda;
     return dirtyCount === 0 && transfersCount === 0 && isMirrorScanIdle && this.lane.unackedOps === 0 &&
       this.#doubts.areResolved;

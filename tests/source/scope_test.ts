@@ -59,7 +59,7 @@ async function withRig(rules: string[], use: (rig: Rig) => Promise<void>): Promi
       await pair.settle();
     },
     target: () => names(pair.replicaRoot),
-    leftovers: () => pair.replicator.leftovers().paths,
+    leftovers: () => pair.replicator.decisions.leftovers().paths,
   });
 }
 
@@ -161,7 +161,7 @@ test(
     assertEquals(leftovers(), []);
     await rules("cache/", "*.log");
     assertEquals(leftovers(), ["d/cache", "x.log"]);
-    assertEquals(pair.replicator.leftovers().count, 4);
+    assertEquals(pair.replicator.decisions.leftovers().count, 4);
     pair.takeOps();
     await change("echo changed > d/cache/a; rm x.log d/cache/b");
     assertEquals(pair.takeOps(), ['attributes "": mtimeNs']);
@@ -211,10 +211,10 @@ test(
     await rules("/d/e", "/f", "/g");
     await change("rm -r d");
     assertEquals(leftovers(), ["d/e", "f", "g"]);
-    assertEquals(await pair.replicator.purge(["f", "nothing"]), 2);
+    assertEquals(await pair.replicator.decisions.purge(["f", "nothing"]), 2);
     await pair.settle();
     assertEquals(target(), "d/ d/e/ d/e/a g");
-    assertEquals(await pair.replicator.purge(), 3);
+    assertEquals(await pair.replicator.decisions.purge(), 3);
     await pair.verify();
     // "d" stood there for the leftover in it alone.
     assertEquals(target(), "");
@@ -233,7 +233,7 @@ test(
     await change("rm -r d; echo file > d");
     assertEquals(pair.replicator.problems.list().map(({ path, op }) => `${op} ${path}`), ["replace d"]);
     assertEquals(target(), "d/ d/a.tmp");
-    await pair.replicator.purge();
+    await pair.replicator.decisions.purge();
     await pair.settle();
     assertEquals(target(), "d");
     assertEquals(pair.replicator.problems.list(), []);
@@ -263,7 +263,7 @@ test("a large file that is left out while it waits is not sent", [], async ({ pa
   await rules("big*");
   const here = target().split(" ");
   assertEquals(here.at(-1), "small");
-  const left = pair.replicator.leftovers().paths;
+  const left = pair.replicator.decisions.leftovers().paths;
   assertEquals(here.slice(0, -1), left, "what came before is leftover");
 });
 
