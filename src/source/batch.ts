@@ -21,6 +21,8 @@ export interface Batch {
   directories: Set<string>;
   /** Names that have rested, and how surely nothing they held lives on; `undefined`: they may have to rest first. */
   certainty: Certainty | undefined;
+  /** Keep those waiting who wait for names that rest no more, until the batch is worked off. */
+  holds: Disposable[];
   /** Directories that have rested, or rest no more. */
   rested: string[];
   /** Directories with names that rest: their attributes are settled after that. */
@@ -39,6 +41,7 @@ export function newBatch(priority: Priority, ticket: Ticket, certainty?: Certain
     byIdentity: new Map(),
     directories: new Set(),
     certainty,
+    holds: [],
     rested: [],
     restsIn: new Set(),
     parked: new Set(),

@@ -297,6 +297,14 @@ export class Detector {
   }
 
   async #settle(batch: Batch): Promise<void> {
+    try {
+      await this.#workOff(batch);
+    } finally {
+      for (const hold of batch.holds) hold[Symbol.dispose]();
+    }
+  }
+
+  async #workOff(batch: Batch): Promise<void> {
     const present = [...batch.present]
       .filter(([path, stat]) => !this.#isVanished(path) && !this.#rests(path, stat, batch))
       .map(([path]) => path).sort();
@@ -362,11 +370,18 @@ export class Detector {
   #rests(path: string, stat: Readonly<Stat>, batch: Batch): boolean {
     const { resting } = this.#context;
     if (!resting || path === "") return false;
-    const rested = batch.certainty || (resting.size > 0 && resting.drop(path));
-    if (rested) batch.directories.add(parentPath(path));
-    if (rested && stat.kind === "directory") batch.rested.push(path);
-    if (batch.certainty || !isTaken(this.#context.index, path, stat)) return false;
-    return letRest(this.#context, path, "taken", batch);
+    if (!batch.certainty && isTaken(this.#context.index, path, stat)) {
+      return letRest(this.#context, path, "taken", batch);
+    }
+    const name = batch.certainty || resting.size === 0 ? undefined : resting.drop(path);
+    if (name) {
+      batch.holds.push(name.hold);
+      batch.ticket = Math.min(batch.ticket, name.ticket);
+    }
+    if (!batch.certainty && !name) return false;
+    batch.directories.add(parentPath(path));
+    if (stat.kind === "directory") batch.rested.push(path);
+    return false;
   }
 
   /** Whether a name that is gone rests. */

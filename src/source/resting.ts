@@ -107,7 +107,10 @@ export class Resting {
       movesBefore: before?.movesBefore ?? this.#moves,
       hold: this.#options.tickets.hold(Math.min(ticket, before?.ticket ?? ticket)),
     };
-    if (before) this.drop(path);
+    if (before) {
+      before.hold[Symbol.dispose]();
+      this.#forget(before);
+    }
     own.set(path, name);
     if (name.ticket === 0) this.#urgent++;
     if (reason === "gone") this.#lastGoneAtMs = this.#options.nowMs();
@@ -115,13 +118,11 @@ export class Resting {
     return true;
   }
 
-  /** The name is what it was again. @returns Whether it rested. */
-  drop(path: string): boolean {
+  /** The name rests no more. Who takes it over disposes of its hold when its work is done, so that nobody is forgotten. */
+  drop(path: string): RestingName | undefined {
     const name = this.#gone.get(path) ?? this.#taken.get(path);
-    if (!name) return false;
-    name.hold[Symbol.dispose]();
-    this.#forget(name);
-    return true;
+    if (name) this.#forget(name);
+    return name;
   }
 
   /** A name was found to be gone, whether the target has it or not. */

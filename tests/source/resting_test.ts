@@ -129,7 +129,8 @@ Deno.test("Resting holds the oldest ticket of a name, and hurries for whoever wa
   }
   bench.resting.add("b", "gone", 1);
   assertEquals(bench.take(), [], "nobody waits any more");
-  assert(bench.resting.drop("b") && !bench.resting.drop("b"));
+  bench.resting.drop("b")!.hold[Symbol.dispose]();
+  assertEquals(bench.resting.drop("b"), undefined);
   assertEquals(bench.tickets.oldest, undefined);
 });
 
