@@ -169,9 +169,11 @@ export class Entries {
   /** Pushes an op that makes the target hold exactly `stat`, and notes that. */
   #pushNoting(op: Op & { path: string }, stat: Stat, linkTarget: string, batch: Batch): void {
     if (this.#context.planned) return this.#plan(planWord(op), op.path, stat, linkTarget);
-    const sequence = this.#context.push(op, batch.priority);
-    this.#context.index.set(op.path, heldFrom(stat, linkTarget), sequence);
-    this.#context.solved(op.path);
+    const { guard, index, push, solved } = this.#context;
+    if (batch.priority === "live" && !index.has(op.path)) guard?.noteMade(op.path);
+    const sequence = push(op, batch.priority);
+    index.set(op.path, heldFrom(stat, linkTarget), sequence);
+    solved(op.path);
   }
 
   #plan(action: string, path: string, stat: Stat, linkTarget: string): void {

@@ -7,7 +7,7 @@
  * @module
  */
 import { limits } from "../base/limits.ts";
-import { isWithin, joinPath } from "../base/path.ts";
+import { isWithin, joinPath, parentPath } from "../base/path.ts";
 import type { Held } from "../ops/held.ts";
 import type { GuardBook } from "./guard_book.ts";
 import type { Index } from "./index.ts";
@@ -39,8 +39,8 @@ export interface MassGuardOptions {
   thresholds: MassThresholds;
   /** Monotonic milliseconds. */
   nowMs: () => number;
-  /** Deletions that rest and come next. */
-  restingCount: () => number;
+  /** Paths of deletions that rest and come next. */
+  resting: () => Iterable<string>;
 }
 
 /** Guards one target. */
@@ -50,6 +50,8 @@ export class MassGuard {
   #deleted: { atMs: number; count: number }[] = [];
   /** Files rewritten of late. */
   readonly #rewritten = new Map<string, number>();
+  /** Entries made of late: that they go again is no loss. */
+  readonly #made = new Map<string, number>();
   #foreseenDeletions = 0;
   #foreseenRewrites = 0;
 
@@ -74,7 +76,7 @@ export class MassGuard {
   /** So many paths are about to be given to {@linkcode admit}, in parts. */
   foresee(paths: string[]): void {
     const undecided = paths.filter((path) => this.#options.book.verdict(path) === undefined);
-    this.#foreseenDeletions = this.#count(topmost(undecided)).reduce((all, [, count]) => all + count, 0);
+    this.#foreseenDeletions = sum(this.#losses(topmost(undecided)));
   }
 
   /** Of paths that are gone, those whose deletion may be sent; the others are held. */
@@ -89,11 +91,12 @@ export class MassGuard {
       else if (verdict === undefined) undecided.push(path);
     }
     if (undecided.length === 0) return admitted;
-    const counted = this.#count(topmost(undecided));
-    const count = counted.reduce((all, [, each]) => all + each, 0);
-    if (book.waiting || this.#isMassDeletion(count)) {
-      this.hold(counted);
-      return admitted;
+    const losses = this.#losses(topmost(undecided));
+    const count = sum(losses);
+    if (count > 0 && (book.waiting || this.#isMassDeletion(count))) {
+      this.hold(losses);
+      const held = new Set(losses.map(([path]) => path));
+      return [...admitted, ...undecided.filter((path) => !held.has(path) && !hasAncestor(path, held))];
     }
     this.#deleted.push({ atMs: this.#options.nowMs(), count });
     return [...admitted, ...undecided];
@@ -112,6 +115,13 @@ export class MassGuard {
     const below = this.#count(index.children(path).map((name) => joinPath(path, name)));
     const state = book.release(path, below);
     if (state === "refused") { for (const [each] of below) index.markLeftover(each, true); }
+  }
+
+  /** An entry was made that the target did not have. */
+  noteMade(path: string): void {
+    if (this.isOff) return;
+    this.#made.delete(path);
+    if (this.#made.size < limits.guardPathsMax) this.#made.set(path, this.#options.nowMs());
   }
 
   /** So many files of a batch may be rewritten. */
@@ -138,11 +148,13 @@ export class MassGuard {
   }
 
   #isMassDeletion(count: number): boolean {
-    const { index, thresholds, restingCount } = this.#options;
+    const { index, thresholds, resting } = this.#options;
     if (!thresholds.deletions) return false;
     this.#forgetOld();
     const before = this.#deleted.reduce((all, each) => all + each.count, 0);
-    const all = Math.max(count + restingCount(), this.#foreseenDeletions) + before;
+    let next = 0;
+    for (const path of resting()) if (!this.#made.has(path)) next++;
+    const all = Math.max(count + next, this.#foreseenDeletions) + before;
     const size = index.size + before;
     return isMuch(all, size, thresholds.deletions);
   }
@@ -150,15 +162,41 @@ export class MassGuard {
   #forgetOld(): void {
     const beforeMs = this.#options.nowMs() - limits.guardWindowMs;
     this.#deleted = this.#deleted.filter(({ atMs }) => atMs >= beforeMs);
-    for (const [path, atMs] of this.#rewritten) {
-      if (atMs >= beforeMs) break;
-      this.#rewritten.delete(path);
+    for (const paths of [this.#rewritten, this.#made]) {
+      for (const [path, atMs] of paths) {
+        if (atMs >= beforeMs) break;
+        paths.delete(path);
+      }
     }
   }
 
   #count(paths: string[]): [string, number][] {
     return paths.map((path) => [path, this.#options.index.countFrom(path)] as [string, number])
       .filter(([, count]) => count > 0);
+  }
+
+  /** Of paths, with all below them, how many entries would be lost by their deletion: what was made of late is not. */
+  #losses(paths: string[]): [string, number][] {
+    const made = this.#madeWithin(paths);
+    return this.#count(paths).map(([path, count]) =>
+      [path, count - (made.get(path) ?? 0)] as [string, number]
+    )
+      .filter(([, count]) => count > 0);
+  }
+
+  #madeWithin(paths: string[]): Map<string, number> {
+    const counts = new Map<string, number>();
+    this.#forgetOld();
+    if (this.#made.size === 0) return counts;
+    const asked = new Set(paths);
+    for (const path of this.#made.keys()) {
+      if (!this.#options.index.has(path)) continue;
+      for (let above = path;; above = parentPath(above)) {
+        if (asked.has(above)) counts.set(above, (counts.get(above) ?? 0) + 1);
+        if (above === "") break;
+      }
+    }
+    return counts;
   }
 }
 
@@ -184,4 +222,8 @@ function hasAncestor(path: string, paths: Set<string>): boolean {
     if (paths.has(path.slice(0, at))) return true;
   }
   return false;
+}
+
+function sum(counted: [string, number][]): number {
+  return counted.reduce((all, [, count]) => all + count, 0);
 }

@@ -118,7 +118,7 @@ export class Replicator {
       index,
       ...options.guards,
       nowMs: () => clock.monotonicMs(),
-      restingCount: () => this.#resting.goneCount,
+      resting: () => this.#resting.gonePaths(),
     });
     this.#doubts = new Doubts({
       index,

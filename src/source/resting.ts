@@ -80,8 +80,8 @@ export class Resting {
   }
 
   /** Names that are gone. */
-  get goneCount(): number {
-    return this.#gone.size;
+  gonePaths(): Iterable<string> {
+    return this.#gone.keys();
   }
 
   has(path: string): boolean {
