@@ -161,7 +161,7 @@ export class Entries {
     const { index, resting, lookAgain } = this.#context;
     if (!resting || batch.certainty === "pressed") return false;
     if (!batch.certainty && isTaken(index, path, now)) return letRest(this.#context, path, "taken", batch);
-    if ((now.ino === 0n || sameFile(seen, now)) && !isUnderWay(index, path, now)) return false;
+    if ((now.ino === 0n || sameFile(seen, now)) && !isUnderWay(this.#context, path, now)) return false;
     lookAgain(path, batch.ticket);
     return true;
   }

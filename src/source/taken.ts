@@ -6,7 +6,7 @@
 import { isWithin, parentPath } from "../base/path.ts";
 import type { Held } from "../ops/held.ts";
 import { sameFile, type Stat } from "../sys/file_system.ts";
-import type { Batch } from "./batch.ts";
+import { type Batch, statOrUndefined } from "./batch.ts";
 import type { DetectContext } from "./detect_context.ts";
 import type { Index } from "./index.ts";
 import type { RestReason } from "./resting.ts";
@@ -58,9 +58,16 @@ export function looksMoved(stat: Readonly<Stat>, held: Held): boolean {
  * Whether this file, about to be sent, is one that the target holds already under a name which it has left. It changed
  * places while the batch was worked off: another look finds the rename.
  */
-export function isUnderWay(index: Index, path: string, stat: Readonly<Stat>): boolean {
+export function isUnderWay(
+  { index, tree }: Pick<DetectContext, "index" | "tree">,
+  path: string,
+  stat: Readonly<Stat>,
+): boolean {
   if (stat.linkCount > 1) return false;
   const from = index.findByIdentity(stat.dev, stat.ino);
   if (from === undefined || from === path || isWithin(from, path) || isWithin(path, from)) return false;
-  return looksMoved(stat, index.get(from)!);
+  if (!looksMoved(stat, index.get(from)!)) return false;
+  // One directory may be mounted at two places: then it left neither.
+  const standing = statOrUndefined(tree, from);
+  return !standing || !sameFile(standing, stat);
 }
