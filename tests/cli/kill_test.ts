@@ -2,7 +2,7 @@
  * `kill -9` of either side, at any moment, under load: nothing is lost, nothing is torn, nothing stays behind. About
  * 120 s.
  *
- * `UNDERSTUDY_KILLS=N` kills N times instead of 200; `UNDERSTUDY_SEED=N` does what an earlier run with that seed did.
+ * `UNDERSTUDY_KILLS=N` kills N times instead of 100; `UNDERSTUDY_SEED=N` does what an earlier run with that seed did.
  * @module
  */
 import { assert, assertEquals } from "@std/assert";
@@ -17,7 +17,7 @@ import { waitFor } from "../testing/wait.ts";
 
 const MiB = 1024 ** 2;
 const ignore = lacks("linux");
-const killCount = Number(Deno.env.get("UNDERSTUDY_KILLS") ?? 200);
+const killCount = Number(Deno.env.get("UNDERSTUDY_KILLS") ?? 100);
 const seed = Number(Deno.env.get("UNDERSTUDY_SEED") ?? Math.floor(Math.random() * 2 ** 31));
 
 const pause = (ms: number) => new Promise((resolve) => setTimeout(resolve, ms));

@@ -250,14 +250,14 @@ Deno.test({
 
 for (const interceptor of watchingInterceptors()) {
   Deno.test({
-    name: `flush by ${interceptor} returns when the target is equal and not before, 50 times`,
+    name: `flush by ${interceptor} returns when the target is equal and not before, 25 times`,
     ignore,
     async fn() {
       await using replication = await openReplication();
       const { source, replica } = replication;
       makeTree(source, { fileCount: 30 });
       await replication.watch(["--intercept", interceptor]);
-      for (let round = 0; round < 50; round++) {
+      for (let round = 0; round < 25; round++) {
         Deno.mkdirSync(`${source}/r${round}/in`, { recursive: true });
         Deno.writeTextFileSync(`${source}/r${round}/in/file`, `${round}`);
         Deno.writeTextFileSync(`${source}/same`, `${round}`);
