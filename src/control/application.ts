@@ -15,7 +15,7 @@
 import { CommandError } from "../base/errors.ts";
 import { quote } from "../base/path.ts";
 import type { DaemonStatus, HoldResult } from "../base/status.ts";
-import { callControl, findDaemon } from "./client.ts";
+import { ANSWER_GRACE_MS, callControl, findDaemon } from "./client.ts";
 
 /** Which source is meant. */
 export interface SourceChoice {
@@ -46,9 +46,6 @@ export interface RunningSource {
   resume(options?: { target?: string }): Promise<HoldResult>;
 }
 
-/** What the daemon may take beyond a timeout to say that it is over. */
-const GRACE_MS = 5_000;
-
 /** Finds a running source. @throws {CommandError} If none runs. @throws {UsageError} If several run. */
 export async function connectSource(choice: SourceChoice): Promise<RunningSource> {
   const { path } = await findDaemon(choice);
@@ -58,7 +55,7 @@ export async function connectSource(choice: SourceChoice): Promise<RunningSource
     status: () => callControl(path, "status", {}),
     async flush({ timeoutMs = 30_000, signal } = {}) {
       const { committed, waiting } = await callControl(path, "flush", { timeoutMs }, {
-        timeoutMs: timeoutMs + GRACE_MS,
+        timeoutMs: timeoutMs + ANSWER_GRACE_MS,
         signal,
       });
       if (committed) return;
@@ -67,7 +64,7 @@ export async function connectSource(choice: SourceChoice): Promise<RunningSource
     },
     async hold({ target, timeoutMs = 30_000, signal } = {}) {
       const result = await callControl(path, "hold", { target, timeoutMs }, {
-        timeoutMs: timeoutMs + GRACE_MS,
+        timeoutMs: timeoutMs + ANSWER_GRACE_MS,
         signal,
       });
       const restless = result.targets.filter(({ isQuiet }) => !isQuiet).map((held) => quote(held.target));

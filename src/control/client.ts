@@ -14,6 +14,9 @@ import { isAnswered } from "./server.ts";
 import { controlSocketIn, resolveSocketPath } from "./socket_path.ts";
 import { errorFromWire } from "./wire_error.ts";
 
+/** What a daemon may take beyond the timeout of what it was asked for to say that it is over, milliseconds. */
+export const ANSWER_GRACE_MS = 5_000;
+
 /** How {@linkcode callControl} waits. */
 export interface CallControlOptions {
   /** Milliseconds until the daemon counts as stuck. @default {10_000} */

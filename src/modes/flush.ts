@@ -6,16 +6,11 @@ import { CommandError } from "../base/errors.ts";
 import { quote } from "../base/path.ts";
 import { durationOption } from "../base/units.ts";
 import type { FlushResult } from "../base/status.ts";
-import { callControl, findDaemon } from "../control/client.ts";
+import { ANSWER_GRACE_MS, callControl, findDaemon } from "../control/client.ts";
 import { daemonHelp, daemonOptions, daemonTable } from "./daemon_options.ts";
 import { type ExitCode, exitCodes, type Io, printJson } from "./mode.ts";
-import { duration, flag, one, parseArguments } from "./options.ts";
-
-const TIMEOUT_DEFAULT_MS = 30_000;
-const TIMEOUT_MAX_MS = 24 * 3_600_000;
-
-/** What the daemon may take beyond the timeout to say that it is over. */
-const GRACE_MS = 5_000;
+import { flag, parseArguments } from "./options.ts";
+import { TIMEOUT_DEFAULT_MS, timeoutTable } from "./timeout_option.ts";
 
 /** Text of `help flush`. */
 export const help = `\
@@ -36,13 +31,13 @@ Exit codes: 0 committed, 1 not committed at the timeout, or failed, 2 usage, 130
 export async function run(args: string[], io: Io): Promise<ExitCode> {
   const { options } = parseArguments(args, {
     command: "flush",
-    options: { ...daemonTable, timeout: one(duration({ min: 1, max: TIMEOUT_MAX_MS })), json: flag("j") },
+    options: { ...daemonTable, ...timeoutTable, json: flag("j") },
     positionals: [],
   });
   const timeoutMs = options.timeout ?? TIMEOUT_DEFAULT_MS;
   const daemon = await findDaemon(daemonOptions(options, io));
   const result = await callControl(daemon.path, "flush", { timeoutMs }, {
-    timeoutMs: timeoutMs + GRACE_MS,
+    timeoutMs: timeoutMs + ANSWER_GRACE_MS,
     signal: io.signal,
   });
   if (options.json) printJson(io, result);

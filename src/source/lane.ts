@@ -124,11 +124,6 @@ export class Lane {
     return count;
   }
 
-  /** Whether ops wait here instead of being sent. */
-  get isHeld(): boolean {
-    return this.#isHeld;
-  }
-
   /** Whether no op was sent without having been acked: then a held lane's target does not change. */
   get isQuiet(): boolean {
     return this.unackedOps === this.queuedOps;
