@@ -13,7 +13,7 @@
 import { ProtocolError, reasonOf, TransientError } from "../base/errors.ts";
 import { limits } from "../base/limits.ts";
 import { isWithin } from "../base/path.ts";
-import type { LaneState, LaneStatus } from "../base/status.ts";
+import type { LaneStatus } from "../base/status.ts";
 import type { Hint } from "../intercept/interceptor.ts";
 import { hashSmallFile } from "../mirror/transfer.ts";
 import type { Op } from "../ops/op.ts";
@@ -24,6 +24,7 @@ import type { Session } from "../wire/session.ts";
 import { Agenda } from "./agenda.ts";
 import { statOrUndefined } from "./batch.ts";
 import { Bell } from "./bell.ts";
+import { Condition } from "./condition.ts";
 import { Connection } from "./connection.ts";
 import { Decisions } from "./decisions.ts";
 import { Detector } from "./detect.ts";
@@ -33,8 +34,8 @@ import { Gate } from "./gate.ts";
 import { Lane, type Priority } from "./lane.ts";
 import { MassGuard } from "./mass_guard.ts";
 import { LargeFiles } from "./large_files.ts";
-import { Patrol } from "./patrol.ts";
-import { Patience } from "./patience.ts";
+import type { Patrol } from "./patrol.ts";
+import { verificationOf } from "./lane_verification.ts";
 import { Mounts } from "./mounts.ts";
 import { Problems } from "./problems.ts";
 import type { ReplicatorOptions } from "./replicator_options.ts";
@@ -44,7 +45,7 @@ import { unknownFacts, wholeScope } from "./scope.ts";
 import { SecondLooks } from "./second_looks.ts";
 import { Stream } from "./stream.ts";
 import { type Ticket, Tickets } from "./tickets.ts";
-import { Verification } from "./verification.ts";
+import type { Verification } from "./verification.ts";
 
 /** Replicates to one target. */
 export class Replicator {
@@ -70,14 +71,10 @@ export class Replicator {
   readonly #doubts: Doubts;
   readonly #bell: Bell;
   readonly #stream: Stream;
+  readonly #condition: Condition;
 
-  #blockedReason = "";
-  /** Set while the source looks emptied, see `Detector.lookInside`. */
-  #emptied = "";
-  #heldSince = "";
   #lastAckAtMs = 0;
   #failures = 0;
-  #stopped = false;
   /** Rejects when something is wrong with ourselves: the replicator stops. */
   readonly #broken = Promise.withResolvers<never>();
   readonly #stopping = new AbortController();
@@ -93,7 +90,7 @@ export class Replicator {
       lane: this.lane,
       bell: this.#bell,
       course: () => this.#stream.count,
-      isStopped: () => this.#stopped,
+      isStopped: () => this.#condition.isStopped,
       isDry: options.planned !== undefined,
     });
     this.#secondLooks = new SecondLooks({
@@ -177,10 +174,8 @@ export class Replicator {
       tickets,
       bell: this.#bell,
       policy: options.policy,
-      state: () => this.#state(),
+      state: () => this.#condition.now(),
     });
-    this.verification = this.#makeVerification(context);
-    this.#patrol = this.#makePatrol(context);
     this.#connection = new Connection({
       connect,
       clock,
@@ -191,6 +186,32 @@ export class Replicator {
       onMessage: (message) => this.#takeMessage(message),
       onLost: (error) => this.#loseSession(error),
     });
+    this.#condition = new Condition({
+      connection: this.#connection,
+      stream: this.#stream,
+      agenda: this.#agenda,
+      lane: this.lane,
+      doubts: this.#doubts,
+      guard: this.#guard,
+      clock,
+      rootStands: options.rootStands,
+      pausedDeletions: options.pausedDeletions ?? "",
+    });
+    const { verification, patrol } = verificationOf({
+      context,
+      options,
+      agenda: this.#agenda,
+      bell: this.#bell,
+      condition: this.#condition,
+      doubts: this.#doubts,
+      problems: this.problems,
+      requests: this.#requests,
+      stream: this.#stream,
+      settled: (signal) => this.settled(signal),
+      distrust: (path) => this.#distrust(path, tickets.take()),
+    });
+    this.verification = verification;
+    this.#patrol = patrol;
   }
 
   get #roots(): string[] {
@@ -314,7 +335,7 @@ export class Replicator {
     using _hurry = this.#resting.hurry();
     const isSettled = () =>
       this.#stream.isReady && this.#doubts.areResolved && this.#agenda.oldestTicket > ticket;
-    const isOver = () => signal?.aborted || this.#stopped;
+    const isOver = () => signal?.aborted || this.#condition.isStopped;
     for (;;) {
       while (!isSettled() && !isOver()) await this.#bell.rung();
       const [course, sequence] = [this.#stream.count, this.lane.lastSequence];
@@ -329,7 +350,7 @@ export class Replicator {
 
   /** What waits for a decision of the user, `""` if nothing does. */
   get guardReason(): string {
-    return this.#guard?.reason ?? "";
+    return this.#condition.guardReason;
   }
 
   /** Whether the target has all that can be sent, and the index of that is saved. */
@@ -347,12 +368,12 @@ export class Replicator {
 
   /** Sends nothing more until {@linkcode resume}. @param since For `status`, ISO 8601. */
   hold(since: string): void {
-    this.#heldSince = since;
+    this.#condition.heldSince = since;
     this.lane.hold();
   }
 
   resume(): void {
-    this.#heldSince = "";
+    this.#condition.heldSince = "";
     this.lane.resume();
   }
 
@@ -366,7 +387,7 @@ export class Replicator {
     const wake = () => this.#bell.ring();
     signal.addEventListener("abort", wake, { once: true });
     try {
-      while (!this.isQuiet && !signal.aborted && !this.#stopped) await this.#bell.rung();
+      while (!this.isQuiet && !signal.aborted && !this.#condition.isStopped) await this.#bell.rung();
     } finally {
       signal.removeEventListener("abort", wake);
     }
@@ -374,12 +395,12 @@ export class Replicator {
 
   /** Why deletions wait, `""` if they do not. */
   get deletionsWait(): string {
-    return this.#options.pausedDeletions || [this.#emptied, this.guardReason].filter(Boolean).join("; ");
+    return this.#condition.deletionsWait;
   }
 
   /** Resolves when everything was looked at once and all of it is acked, or with `false` when it stopped before. */
   async mirrored(): Promise<boolean> {
-    while (!this.#stream.isMirrored && !this.#stopped) await this.#bell.rung();
+    while (!this.#stream.isMirrored && !this.#condition.isStopped) await this.#bell.rung();
     return this.#stream.isMirrored;
   }
 
@@ -394,14 +415,14 @@ export class Replicator {
   }
 
   status(): LaneStatus {
-    const { state, reason } = this.#state();
+    const { state, reason } = this.#condition.now();
     const { queuedOps, unackedOps } = this.lane;
     const stats = this.#connection.stats;
     return {
       target: this.#options.target,
       state,
       reason,
-      lagMs: this.#lagMs(),
+      lagMs: this.#condition.lagMs,
       queuedOps,
       stackedOps: this.#agenda.dirtyCount,
       inFlightOps: unackedOps - queuedOps,
@@ -414,7 +435,7 @@ export class Replicator {
       opsSent: { ...this.lane.stats.opsSent },
       verification: this.#patrol.status(),
       leftovers: this.decisions.leftoverStatus,
-      heldSince: this.#heldSince,
+      heldSince: this.#condition.heldSince,
     };
   }
 
@@ -426,7 +447,7 @@ export class Replicator {
   // ——— The session ———
 
   #beginSession(session: Session, welcome: Welcome, touched: TouchedPath[]): void {
-    this.#blockedReason = "";
+    this.#condition.blockedReason = "";
     this.#requests.connect();
     this.#stream.begin(session, welcome, touched);
     this.#bell.ring();
@@ -453,7 +474,7 @@ export class Replicator {
       case "digests":
         return this.#requests.take(message);
       case "blocked":
-        this.#blockedReason = message.reason;
+        this.#condition.blockedReason = message.reason;
         return this.#bell.ring();
       default:
         throw new ProtocolError(`Cannot take message "${message.type}": the target does not send it`);
@@ -470,12 +491,12 @@ export class Replicator {
   // ——— The two loops ———
 
   async #runLoop(step: () => Promise<boolean>): Promise<void> {
-    while (!this.#stopped) {
+    while (!this.#condition.isStopped) {
       const ringsBefore = this.#bell.count;
       try {
         // Whoever waits for work to end hears of it, also when there was nothing to send.
         if (await step()) this.#bell.ring();
-        else if (ringsBefore === this.#bell.count && !this.#stopped) await this.#bell.rung();
+        else if (ringsBefore === this.#bell.count && !this.#condition.isStopped) await this.#bell.rung();
       } catch (error) {
         // The session or the stream under it is gone; what was in work is dirty again or covered by a scan.
         if (!(error instanceof TransientError)) throw error;
@@ -525,7 +546,7 @@ export class Replicator {
   /** Waits for a session: a question that failed at once would be asked again at once, for ever. */
   async #connected(): Promise<void> {
     while (!this.#requests.isConnected) {
-      if (this.#stopped) throw new TransientError("Cannot ask the target: stopped");
+      if (this.#condition.isStopped) throw new TransientError("Cannot ask the target: stopped");
       await this.#bell.rung();
     }
   }
@@ -571,7 +592,7 @@ export class Replicator {
       lookAgain: (path, ticket) => this.#agenda.markDirty(path, ticket),
       rootStands,
       scope: this.#options.scope ?? wholeScope,
-      emptied: (reason) => void (this.#emptied = reason),
+      emptied: (reason) => void (this.#condition.emptied = reason),
       settles: (directory) => this.#roots.some((root) => isWithin(directory, root)),
       onRead: (bytes) => void (this.bytesRead += bytes),
       kept,
@@ -595,69 +616,6 @@ export class Replicator {
     return (this.#options.coarseFileTimes ?? COARSE_FILE_TIMES) && ageMs < limits.racyMs;
   }
 
-  #makeVerification(context: DetectContext): Verification {
-    const { target, clock, heard = () => Promise.resolve(true) } = this.#options;
-    const patience = new Patience({
-      clock,
-      trouble: () => this.#trouble(),
-      isReady: () => this.#stream.isReady && this.#stream.isMirrored,
-      settled: (signal) => this.settled(signal),
-    });
-    return new Verification({
-      ...context,
-      target,
-      clock,
-      heard,
-      requests: this.#requests,
-      problems: this.problems,
-      reachable: (signal) => patience.reachable(signal),
-      settled: (signal) => patience.settled(signal),
-      doubt: (paths) => {
-        this.#doubts.add(paths);
-        this.#bell.ring();
-      },
-      distrust: (path) => this.#distrust(path, this.#tickets.take()),
-      lookAgain: (path) => this.#agenda.markDirty(path),
-      deletionsWait: () => this.deletionsWait,
-      onVerified: ({ contents }, report) => this.#patrol.noteVerified({ ...report, contents }),
-    });
-  }
-
-  #makePatrol({ index, scope }: DetectContext): Patrol {
-    const { clock, patrol, onChange = () => {} } = this.#options;
-    return new Patrol({
-      policy: patrol?.policy ?? { everyMs: undefined, rateBytes: limits.verifyRateBytes, foreign: "repair" },
-      store: patrol?.store,
-      verification: this.verification,
-      index,
-      scope,
-      problems: this.problems,
-      clock,
-      replicaId: () => this.#stream.hello.replicaId,
-      obstacle: () =>
-        this.#trouble() || (this.#stream.isReady && this.#stream.isMirrored ? "" : "it is mirroring"),
-      isQuiet: () => this.#isAtRest(),
-      deletionsWait: () => this.deletionsWait,
-      onChange,
-    });
-  }
-
-  /** Whether nothing waits or is on its way. */
-  #isAtRest(): boolean {
-    const { dirtyCount, transfersCount, isMirrorScanIdle } = this.#agenda;
-    return dirtyCount === 0 && transfersCount === 0 && isMirrorScanIdle && this.lane.unackedOps === 0 &&
-      this.#doubts.areResolved;
-  }
-
-  /** Why the target cannot be asked now, `""` if it can. */
-  #trouble(): string {
-    if (this.#stopped) return "it was stopped";
-    if (this.#heldSince) return `it is held since ${this.#heldSince}`;
-    const { state, reason } = this.#state();
-    const isInTrouble = state === "refused" || state === "disconnected" || this.#blockedReason !== "";
-    return isInTrouble ? `it is ${state}${reason === "" ? "" : `: ${reason}`}` : "";
-  }
-
   /** What the index says of the contents of a file is not so: it is sent again, whatever its times say. */
   #distrust(path: string, ticket: Ticket): void {
     const { index } = this.#options;
@@ -671,17 +629,19 @@ export class Replicator {
   /** Saves the index, and looks whether an emptied root is filled again. */
   async #keepTime(): Promise<void> {
     const { clock, signal } = this.#options;
-    while (!this.#stopped) {
+    while (!this.#condition.isStopped) {
       await clock.sleep(limits.saveEveryMs, signal);
       this.#save();
       // What is kept open of a directory would keep its file system from being unmounted.
-      if (!this.#stopped) this.#options.tree.forgetDirectories();
-      if (!this.#stopped) { for (const path of this.#mounts.takeChanged()) this.#agenda.lookBelow(path); }
+      if (!this.#condition.isStopped) this.#options.tree.forgetDirectories();
+      if (!this.#condition.isStopped) {
+        for (const path of this.#mounts.takeChanged()) this.#agenda.lookBelow(path);
+      }
       // An empty root is soon looked at. Whether it is filled again, no event may tell: it may have been mounted.
-      if (this.#emptied !== "" && this.#agenda.isMirrorScanIdle) this.#agenda.lookOnce();
+      if (this.#condition.emptied !== "" && this.#agenda.isMirrorScanIdle) this.#agenda.lookOnce();
       // Where nothing happens nothing is to be saved: not even a timer goes off.
-      const isQuiet = () => this.#emptied === "" && this.#mounts.isEmpty && !this.#hasToSave();
-      while (!this.#stopped && isQuiet()) await this.#bell.rung();
+      const isQuiet = () => this.#condition.emptied === "" && this.#mounts.isEmpty && !this.#hasToSave();
+      while (!this.#condition.isStopped && isQuiet()) await this.#bell.rung();
     }
   }
 
@@ -700,31 +660,8 @@ export class Replicator {
     }
   }
 
-  #lagMs(): number {
-    const since = Math.min(
-      this.#agenda.oldestSinceMs ?? Infinity,
-      this.#stream.isMirrored ? this.lane.oldestUnackedMs ?? Infinity : Infinity,
-    );
-    return since === Infinity ? 0 : Math.max(0, this.#options.clock.nowMs() - since);
-  }
-
-  #state(): { state: LaneState; reason: string } {
-    const connection = this.#connection;
-    if (connection.state === "refused") return { state: "refused", reason: connection.reason };
-    if (connection.state !== "connected") return { state: "disconnected", reason: connection.reason };
-    if (this.#blockedReason) return { state: "blocked", reason: this.#blockedReason };
-    if (!this.#options.rootStands()) return { state: "blocked", reason: "the root is gone" };
-    if (this.deletionsWait) return { state: "blocked", reason: this.deletionsWait };
-    if (this.#heldSince) return { state: "held", reason: `since ${this.#heldSince}` };
-    if (!this.#stream.isMirrored) return { state: "mirroring", reason: "" };
-    if (this.#lagMs() > limits.lagMs) {
-      return { state: "catching-up", reason: `${this.#agenda.dirtyCount} paths are waiting` };
-    }
-    return { state: "live", reason: "" };
-  }
-
   #stop(): void {
-    this.#stopped = true;
+    this.#condition.isStopped = true;
     this.#stopping.abort();
     this.#bell.ring();
   }
