@@ -11,15 +11,22 @@ import { limits } from "./limits.ts";
 /** Collects garbage when the process has grown. */
 export class MemoryKeeper {
   readonly #collect: () => void;
+  readonly #giveBack: () => void;
   readonly #residentBytes: () => number;
   #leastBytes: number;
   #seenBytes = 0;
   #pauseMs: number = limits.memoryCheckMs;
   #timer: ReturnType<typeof setTimeout> | undefined;
 
-  /** Options are for tests. */
-  constructor(options: { collect?: () => void; residentBytes?: () => number } = {}) {
+  /**
+   * @param options.giveBack Gives the system back what was freed, once garbage was collected. @default nobody does
+   * @param options.collect For tests, as is `residentBytes`.
+   */
+  constructor(
+    options: { giveBack?: () => void; collect?: () => void; residentBytes?: () => number } = {},
+  ) {
     this.#collect = options.collect ?? engineCollector();
+    this.#giveBack = options.giveBack ?? (() => {});
     this.#residentBytes = options.residentBytes ?? (() => Deno.memoryUsage().rss);
     this.#leastBytes = this.#residentBytes();
   }
@@ -28,6 +35,7 @@ export class MemoryKeeper {
   check(): void {
     if (this.#residentBytes() < this.#leastBytes + limits.memorySlackBytes) return;
     this.#collect();
+    this.#giveBack();
     // What is left is needed: it is the new least, or every check would collect in vain.
     this.#leastBytes = this.#residentBytes();
   }

@@ -6,6 +6,7 @@ import { join } from "node:path";
 import { mkdirSync } from "node:fs";
 import { CommandError, errorCode, reasonOf, withWayOut } from "../base/errors.ts";
 import { createLog, type Log } from "../base/log.ts";
+import { giveBackFreed } from "../sys/heap.ts";
 import { MemoryKeeper } from "../base/memory.ts";
 import { quote } from "../base/path.ts";
 import type { LaneStatus } from "../base/status.ts";
@@ -140,7 +141,7 @@ export async function run(args: string[], io: Io): Promise<ExitCode> {
         resume: (target) => manager.resume(target),
       },
     });
-  const memory = new MemoryKeeper();
+  const memory = new MemoryKeeper({ giveBack: giveBackFreed });
   memory.start();
   try {
     await manager.run();

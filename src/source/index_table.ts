@@ -21,9 +21,22 @@ import { limits } from "../base/limits.ts";
 import { ROOT_ID } from "../store/index_row.ts";
 
 const CAPACITY_MIN = 1024;
-/** Up to here columns double, beyond they grow by a quarter: what is held in reserve counts then. */
+/** Up to here columns double, beyond they grow by an eighth: what is held in reserve counts then. */
 const DOUBLED_MAX = 256 * 1024;
 const ARENA_MIN = 16 * 1024;
+
+type Column =
+  | Uint8Array<ArrayBuffer>
+  | Uint16Array<ArrayBuffer>
+  | Uint32Array<ArrayBuffer>
+  | Float64Array<ArrayBuffer>
+  | BigInt64Array<ArrayBuffer>
+  | BigUint64Array<ArrayBuffer>;
+
+interface ColumnType<T extends Column> {
+  new (bytes: ArrayBuffer): T;
+  readonly BYTES_PER_ELEMENT: number;
+}
 
 /** Attributes of an entry as the table keeps them. */
 export interface NodeAttributes {
@@ -43,36 +56,36 @@ export interface NodeAttributes {
 /** Columns, arena and hash tables of the index. Knows ids and raw names, not paths. */
 export class NodeTable {
   // Columns, by id.
-  parent!: Uint32Array;
-  nextSibling!: Uint32Array;
-  firstChild!: Uint32Array;
-  kind!: Uint8Array;
-  trusted!: Uint8Array;
-  leftover!: Uint8Array;
-  mode!: Uint16Array;
-  uid!: Uint32Array;
-  gid!: Uint32Array;
-  size!: Float64Array;
-  mtimeNs!: BigInt64Array;
-  ctimeNs!: BigInt64Array;
-  ino!: BigUint64Array;
-  nameSize!: Uint16Array;
-  targetSize!: Uint16Array;
-  #previousSibling!: Uint32Array;
-  #nameStart!: Uint32Array;
-  #nameHash!: Uint32Array;
-  #device!: Uint16Array;
-  #identityNext!: Uint32Array;
-  #identityPrevious!: Uint32Array;
+  parent!: Uint32Array<ArrayBuffer>;
+  nextSibling!: Uint32Array<ArrayBuffer>;
+  firstChild!: Uint32Array<ArrayBuffer>;
+  kind!: Uint8Array<ArrayBuffer>;
+  trusted!: Uint8Array<ArrayBuffer>;
+  leftover!: Uint8Array<ArrayBuffer>;
+  mode!: Uint16Array<ArrayBuffer>;
+  uid!: Uint32Array<ArrayBuffer>;
+  gid!: Uint32Array<ArrayBuffer>;
+  size!: Float64Array<ArrayBuffer>;
+  mtimeNs!: BigInt64Array<ArrayBuffer>;
+  ctimeNs!: BigInt64Array<ArrayBuffer>;
+  ino!: BigUint64Array<ArrayBuffer>;
+  nameSize!: Uint16Array<ArrayBuffer>;
+  targetSize!: Uint16Array<ArrayBuffer>;
+  #previousSibling!: Uint32Array<ArrayBuffer>;
+  #nameStart!: Uint32Array<ArrayBuffer>;
+  #nameHash!: Uint32Array<ArrayBuffer>;
+  #device!: Uint16Array<ArrayBuffer>;
+  #identityNext!: Uint32Array<ArrayBuffer>;
+  #identityPrevious!: Uint32Array<ArrayBuffer>;
   /** The ino column as pairs of 32-bit words: hashing a bigint would allocate. */
-  #inoWords!: Uint32Array;
+  #inoWords!: Uint32Array<ArrayBuffer>;
 
   #arena!: Uint8Array<ArrayBuffer>;
   #arenaSize = 0;
   #arenaGarbage = 0;
-  #names!: Uint32Array;
+  #names!: Uint32Array<ArrayBuffer>;
   #namesCount = 0;
-  #identities!: Uint32Array;
+  #identities!: Uint32Array<ArrayBuffer>;
   #identitiesCount = 0;
   /** Device numbers by their index in the column; a tree has few. Index 0 is device 0. */
   #devices: number[] = [0];
@@ -127,7 +140,7 @@ export class NodeTable {
   reserve(id: number): void {
     assert(id <= limits.indexEntriesMax, "an index holds at most indexEntriesMax entries");
     if (id >= this.parent.length) {
-      const growth = this.parent.length < DOUBLED_MAX ? 2 : 1.25;
+      const growth = this.parent.length < DOUBLED_MAX ? 2 : 1.125;
       this.#resize(Math.max(id + 1, Math.ceil(this.parent.length * growth)));
     }
     if (id >= this.#idsUsed) this.#idsUsed = id + 1;
@@ -333,6 +346,7 @@ export class NodeTable {
     const old = this.#names;
     this.#names = new Uint32Array(old.length * 2);
     for (const id of old) if (id !== 0) this.#addName(id);
+    free(old);
   }
 
   // ——— Identities ———
@@ -386,6 +400,7 @@ export class NodeTable {
         id = next;
       }
     }
+    free(old);
   }
 
   // ——— Room ———
@@ -403,9 +418,7 @@ export class NodeTable {
     if (this.#arenaGarbage * 2 > this.#arenaSize) return this.#compactArena(size);
     const wanted = Math.max(this.#arenaSize + size, Math.ceil(this.#arena.length * 1.5));
     assert(wanted <= 0xffff_ffff, "names of an index fit 4 GiB");
-    const grown = new Uint8Array(wanted);
-    grown.set(this.#arena.subarray(0, this.#arenaSize));
-    this.#arena = grown;
+    this.#arena = new Uint8Array(this.#arena.buffer.transfer(wanted));
   }
 
   #compactArena(size: number): void {
@@ -420,39 +433,48 @@ export class NodeTable {
       this.#nameStart[id] = at;
       at += count;
     }
+    free(this.#arena);
     this.#arena = compact;
     this.#arenaSize = at;
     this.#arenaGarbage = 0;
   }
 
   #resize(capacity: number): void {
-    const column = <T extends { set(from: T): void }>(old: T | undefined, grown: T): T => {
-      if (old !== undefined) grown.set(old);
-      return grown;
-    };
-    this.parent = column(this.parent, new Uint32Array(capacity));
-    this.nextSibling = column(this.nextSibling, new Uint32Array(capacity));
-    this.#previousSibling = column(this.#previousSibling, new Uint32Array(capacity));
-    this.firstChild = column(this.firstChild, new Uint32Array(capacity));
-    this.kind = column(this.kind, new Uint8Array(capacity));
-    this.trusted = column(this.trusted, new Uint8Array(capacity));
-    this.leftover = column(this.leftover, new Uint8Array(capacity));
-    this.mode = column(this.mode, new Uint16Array(capacity));
-    this.uid = column(this.uid, new Uint32Array(capacity));
-    this.gid = column(this.gid, new Uint32Array(capacity));
-    this.size = column(this.size, new Float64Array(capacity));
-    this.mtimeNs = column(this.mtimeNs, new BigInt64Array(capacity));
-    this.ctimeNs = column(this.ctimeNs, new BigInt64Array(capacity));
-    this.ino = column(this.ino, new BigUint64Array(capacity));
+    this.parent = grown(Uint32Array, this.parent, capacity);
+    this.nextSibling = grown(Uint32Array, this.nextSibling, capacity);
+    this.#previousSibling = grown(Uint32Array, this.#previousSibling, capacity);
+    this.firstChild = grown(Uint32Array, this.firstChild, capacity);
+    this.kind = grown(Uint8Array, this.kind, capacity);
+    this.trusted = grown(Uint8Array, this.trusted, capacity);
+    this.leftover = grown(Uint8Array, this.leftover, capacity);
+    this.mode = grown(Uint16Array, this.mode, capacity);
+    this.uid = grown(Uint32Array, this.uid, capacity);
+    this.gid = grown(Uint32Array, this.gid, capacity);
+    this.size = grown(Float64Array, this.size, capacity);
+    this.mtimeNs = grown(BigInt64Array, this.mtimeNs, capacity);
+    this.ctimeNs = grown(BigInt64Array, this.ctimeNs, capacity);
+    this.ino = grown(BigUint64Array, this.ino, capacity);
     this.#inoWords = new Uint32Array(this.ino.buffer);
-    this.nameSize = column(this.nameSize, new Uint16Array(capacity));
-    this.targetSize = column(this.targetSize, new Uint16Array(capacity));
-    this.#nameStart = column(this.#nameStart, new Uint32Array(capacity));
-    this.#nameHash = column(this.#nameHash, new Uint32Array(capacity));
-    this.#device = column(this.#device, new Uint16Array(capacity));
-    this.#identityNext = column(this.#identityNext, new Uint32Array(capacity));
-    this.#identityPrevious = column(this.#identityPrevious, new Uint32Array(capacity));
+    this.nameSize = grown(Uint16Array, this.nameSize, capacity);
+    this.targetSize = grown(Uint16Array, this.targetSize, capacity);
+    this.#nameStart = grown(Uint32Array, this.#nameStart, capacity);
+    this.#nameHash = grown(Uint32Array, this.#nameHash, capacity);
+    this.#device = grown(Uint16Array, this.#device, capacity);
+    this.#identityNext = grown(Uint32Array, this.#identityNext, capacity);
+    this.#identityPrevious = grown(Uint32Array, this.#identityPrevious, capacity);
   }
+}
+
+/** A column with room for `capacity` numbers, zeroes where it had none. The old one is no more. */
+function grown<T extends Column>(type: ColumnType<T>, column: T | undefined, capacity: number): T {
+  const size = capacity * type.BYTES_PER_ELEMENT;
+  // Not left to the collector: some twenty columns grow in a row, and all would be there twice until it comes.
+  return new type(column?.buffer.transfer(size) ?? new ArrayBuffer(size));
+}
+
+/** Frees the bytes of a table now rather than when the collector comes. */
+function free(table: Uint32Array<ArrayBuffer> | Uint8Array<ArrayBuffer>): void {
+  table.buffer.transfer(0);
 }
 
 function hashWords(low: number, high: number, device: number): number {

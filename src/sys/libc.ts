@@ -90,6 +90,7 @@ const calls = {
   /** `ioctl` with a number as its argument, as FICLONE wants. */
   ioctl: { parameters: [descriptor, "u32", "i64"], result },
   flock: { parameters: [descriptor, flags], result },
+  malloc_trim: { parameters: ["i64"], result },
   geteuid: { parameters: [], result: "u32" },
   eventfd: { parameters: ["u32", flags], result },
   poll: { parameters: [address, "u64", "i32"], result },

@@ -31,6 +31,19 @@ Deno.test("MemoryKeeper looks often while the process grows, and rarely while it
   assertEquals(keeper.step(), 2 * limits.memoryCheckMs);
 });
 
+Deno.test("MemoryKeeper gives back what was freed once it has collected", () => {
+  let resident = 100e6;
+  const done: string[] = [];
+  const keeper = new MemoryKeeper({
+    residentBytes: () => resident,
+    collect: () => void done.push("collect"),
+    giveBack: () => void done.push("give back"),
+  });
+  resident += limits.memorySlackBytes;
+  keeper.check();
+  assertEquals(done, ["collect", "give back"]);
+});
+
 Deno.test("MemoryKeeper gives memory back to the system", () => {
   const before = Deno.memoryUsage().rss;
   const keeper = new MemoryKeeper();
