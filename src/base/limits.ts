@@ -104,6 +104,8 @@ export const limits = {
   /** The same, both, while so many renames were found meanwhile, or a scan looks for what events did not tell. */
   restMovesMin: 16,
   restMaxMs: 25_000,
+  /** Then what was heard until that moment is looked at before, if that takes no longer than this. */
+  restBacklogMs: 120_000,
   /** An interceptor that cannot promise that it has told everything is asked again after this. */
   hearAgainMs: 20,
   /** So many paths gone together go together, once no further one comes, at the latest after so long. */

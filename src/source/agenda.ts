@@ -193,8 +193,10 @@ export class Agenda {
     if (batch.length > 0) await this.#lookAtDirty(batch);
     const isScanning = !this.#liveScans.isIdle;
     if (isScanning) await this.#liveScans.step();
-    const isIdle = this.#dirty.size === 0 && this.#liveScans.isIdle;
-    const { names, certainty } = this.#options.resting.take({ isIdle, isSearching: this.#isSearching });
+    const { names, certainty } = this.#options.resting.take({
+      oldestTicket: Math.min(this.#dirty.oldestTicket ?? Infinity, this.#liveScans.oldestTicket),
+      isSearching: this.#isSearching,
+    });
     if (names.length > 0) await this.#lookAtRested(names, certainty);
     return batch.length > 0 || isScanning || names.length > 0;
   }

@@ -370,8 +370,10 @@ export class Detector {
   #rests(path: string, stat: Readonly<Stat>, batch: Batch): boolean {
     const { resting } = this.#context;
     if (!resting || path === "") return false;
-    if (!batch.certainty && isTaken(this.#context.index, path, stat)) {
-      return letRest(this.#context, path, "taken", batch);
+    // What took it may be another one by now.
+    const mustRest = !batch.certainty || (batch.certainty === "kept" && stat.kind !== "directory");
+    if (mustRest && isTaken(this.#context.index, path, stat)) {
+      return letRest(this.#context, path, stat, batch);
     }
     const name = batch.certainty || resting.size === 0 ? undefined : resting.drop(path);
     if (name) {
@@ -388,8 +390,9 @@ export class Detector {
   #restsGone(path: string, batch: Batch): boolean {
     const { index, policy, resting, planned } = this.#context;
     resting?.noteChange();
-    if (!resting || batch.certainty || planned || !policy.deleteAbsent || !index.has(path)) return false;
-    return letRest(this.#context, path, "gone", batch);
+    if (!resting || planned || !policy.deleteAbsent || !index.has(path)) return false;
+    if (batch.certainty && batch.certainty !== "kept") return false;
+    return letRest(this.#context, path, undefined, batch);
   }
 
   #readAttributes(path: string, batch: Batch): void {

@@ -5,7 +5,7 @@
  */
 import { isWithin, movePath } from "../base/path.ts";
 import { limits } from "../base/limits.ts";
-import type { Ticket, Tickets } from "./tickets.ts";
+import { type Ticket, Tickets } from "./tickets.ts";
 
 /** A path to look at. */
 export interface DirtyPath {
@@ -13,7 +13,7 @@ export interface DirtyPath {
   ticket: Ticket;
   /** When it became dirty, for the lag in `status`. */
   sinceMs: number;
-  /** Keeps an inherited ticket in work until the path is taken. */
+  /** Of an inherited ticket, until the path is taken. */
   hold: Disposable | undefined;
 }
 
@@ -21,6 +21,8 @@ export interface DirtyPath {
 export class DirtyQueue {
   readonly #paths = new Map<string, DirtyPath>();
   readonly #tickets: Tickets;
+  /** Tickets of paths that are not in the order of the queue. */
+  readonly #inherited = new Tickets();
 
   constructor(tickets: Tickets) {
     this.#tickets = tickets;
@@ -35,9 +37,10 @@ export class DirtyQueue {
     return this.#paths.size >= limits.dirtyPathsMax;
   }
 
-  /** Ticket of the oldest path, or `undefined` if none waits. */
+  /** The oldest ticket of a path, or `undefined` if none waits. */
   get oldestTicket(): Ticket | undefined {
-    return this.#oldest?.ticket;
+    const oldest = this.#oldest;
+    return oldest && Math.min(oldest.ticket, this.#inherited.oldest ?? Infinity);
   }
 
   /** Since when the oldest path waits. */
@@ -52,9 +55,8 @@ export class DirtyQueue {
       this.#paths.set(path, dirty = { path, ticket: this.#tickets.take(), sinceMs, hold: undefined });
     }
     if (inherited === undefined || inherited >= dirty.ticket) return;
-    // Not in the order of the queue any more: held, so that it counts as work.
     dirty.hold?.[Symbol.dispose]();
-    dirty.hold = this.#tickets.hold(inherited);
+    dirty.hold = this.#inherited.hold(inherited);
     dirty.ticket = inherited;
   }
 

@@ -160,7 +160,9 @@ export class Entries {
   #mustWait(path: string, seen: Readonly<Stat>, now: Readonly<Stat>, batch: Batch): boolean {
     const { index, resting, lookAgain } = this.#context;
     if (!resting || batch.certainty === "pressed") return false;
-    if (!batch.certainty && isTaken(index, path, now)) return letRest(this.#context, path, "taken", batch);
+    if (batch.certainty !== "quiet" && isTaken(index, path, now)) {
+      return letRest(this.#context, path, now, batch);
+    }
     if ((now.ino === 0n || sameFile(seen, now)) && !isUnderWay(this.#context, path, now)) return false;
     lookAgain(path, batch.ticket);
     return true;

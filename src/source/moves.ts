@@ -49,7 +49,7 @@ export class Moves {
     if (this.#context.planned) return this.#planMove(from, path);
     if (!await this.#entries.makeParents(path, batch)) return;
     if (held && !await this.#clearWay(path, from, held, stat, batch)) return;
-    await this.#move(from, path, stat, batch);
+    await this.#move(from, path, stat, batch, held);
   }
 
   /** Makes room at the new name. @returns Whether the move can go on as a plain rename. */
@@ -88,10 +88,22 @@ export class Moves {
     if (!this.#context.resting?.add(from, "gone", batch.ticket)) this.#context.lookAgain(from, batch.ticket);
   }
 
-  async #move(from: string, path: string, stat: Stat, batch: Batch): Promise<void> {
+  async #move(
+    from: string,
+    path: string,
+    stat: Stat,
+    batch: Batch,
+    replaced: Held | undefined,
+  ): Promise<void> {
     const { index } = this.#context;
     await this.#context.room(from.length + path.length, batch.priority);
     if (!index.has(from) || !index.isDirectory(parentPath(path))) return;
+    const standing = index.get(path);
+    // Another one came here meanwhile, on the way to where it is.
+    if (standing && !(replaced && sameFile(standing, replaced))) {
+      if (Deno.env.get("DBG")) console.error("DBG other came", path, standing, replaced);
+      return this.#context.lookAgain(path, batch.ticket);
+    }
     const sequence = this.#context.push(
       { kind: "rename", path: from, to: path, exchange: false },
       batch.priority,

@@ -7,8 +7,9 @@
  *   the target holds there may live on under a name that is still to be looked at.
  *
  * Both wait for *quiet*: the interceptor has told everything, all of it was looked at, and no name changed meanwhile.
- * Then nothing that the target holds under a resting name lives on elsewhere. Without quiet, or where the interceptor
- * cannot promise it, they go when their time is over, which is short unless renames are under way all the time.
+ * Then nothing that the target holds under a resting name lives on elsewhere. Where it is never quiet, or the
+ * interceptor cannot promise it, they go when their time is over, which is short unless renames are under way all the
+ * time, and what had been heard until then was looked at.
  *
  * Bounded by `limits.restingMax`; beyond it a name does not rest.
  * @module
@@ -19,11 +20,13 @@ import type { Ticket, Tickets } from "./tickets.ts";
 /** Why a name rests. */
 export type RestReason = "gone" | "taken";
 
-/** How sure it is that nothing a resting name holds lives on elsewhere. */
+/** How sure it is that nothing a resting name holds lives on elsewhere, and what is to be done. */
 export type Certainty =
+  /** It may well: another directory took its name, and that is to be looked into first. */
+  | "kept"
   /** Everything was heard and looked at. */
   | "quiet"
-  /** Its time is over. */
+  /** Its time is over, and what was heard until then was looked at. */
   | "pressed";
 
 /** A name that rests. */
@@ -32,6 +35,8 @@ export interface RestingName {
   reason: RestReason;
   ticket: Ticket;
   sinceMs: number;
+  /** Whether it is the name of a directory that another one took, below which nothing is looked at while it rests. */
+  isDirectory: boolean;
   /** Moves that had been found when it began to rest. */
   movesBefore: number;
   /** Keeps its ticket in work: `flush` waits for it. */
@@ -49,6 +54,13 @@ export interface RestingOptions {
   onDue: () => void;
 }
 
+/** Names whose time was over at a moment go when all that was heard until then was looked at. */
+interface Pressing {
+  atMs: number;
+  /** What is older was heard by then; `undefined` until all of it is. */
+  ticket: Ticket | undefined;
+}
+
 /** Names of one lane that rest. */
 export class Resting {
   readonly #options: RestingOptions;
@@ -63,6 +75,7 @@ export class Resting {
   #changes = 0;
   /** What was asked for last, and how many changes had been found then. */
   #hearing: { changes: number; isDone: boolean; isComplete: boolean } | undefined;
+  #pressing: Pressing | undefined;
   #timer: ReturnType<typeof setTimeout> | undefined;
 
   constructor(options: RestingOptions) {
@@ -89,10 +102,13 @@ export class Resting {
   }
 
   /** Lets a name rest; one that rests already goes on. @returns `false` at the bound: then it must be dealt with now. */
-  add(path: string, reason: RestReason, ticket: Ticket): boolean {
+  add(path: string, reason: RestReason, ticket: Ticket, isDirectory = false): boolean {
+    // What it was looked at for may have gone on since it was heard of.
+    this.#changes++;
     const [own, other] = reason === "gone" ? [this.#gone, this.#taken] : [this.#taken, this.#gone];
     const known = own.get(path);
     if (known) {
+      known.isDirectory = isDirectory;
       this.#inherit(known, ticket);
       return true;
     }
@@ -101,6 +117,7 @@ export class Resting {
     const name: RestingName = {
       path,
       reason,
+      isDirectory,
       ticket: Math.min(ticket, before?.ticket ?? ticket),
       // Whether it is gone or taken may change from look to look; how long it waits is counted from the first.
       sinceMs: before?.sinceMs ?? this.#options.nowMs(),
@@ -125,7 +142,7 @@ export class Resting {
     return name;
   }
 
-  /** A name was found to be gone, whether the target has it or not. */
+  /** A name was found to be gone that the target does not have. */
   noteChange(): void {
     this.#changes++;
   }
@@ -146,21 +163,21 @@ export class Resting {
   /**
    * Takes the names that are to be dealt with now.
    *
-   * @param isIdle Whether everything heard was looked at.
+   * @param oldestTicket Of what was heard and is not yet looked at; `Infinity` if there is nothing.
    * @param isSearching Whether a scan goes on that may find what events did not tell.
    */
-  take({ isIdle, isSearching }: { isIdle: boolean; isSearching: boolean }): {
+  take({ oldestTicket, isSearching }: { oldestTicket: Ticket; isSearching: boolean }): {
     names: RestingName[];
     certainty: Certainty;
   } {
     if (this.size === 0) return { names: [], certainty: "pressed" };
-    const certainty = isIdle && !isSearching ? this.#certainty() : undefined;
-    const isOver = (name: RestingName) => this.#isOver(name, isSearching);
+    const certainty = oldestTicket === Infinity && !isSearching ? this.#certainty() : undefined;
     const names = certainty
       ? this.#takeWhile((name) => this.#isDue(name))
-      : this.#takeWhile((name) => isOver(name));
+      : this.#takePressed({ oldestTicket, isSearching });
     // What a name held may live on under one that is left for the next batch.
-    return { names, certainty: this.#taken.size > 0 ? "pressed" : certainty ?? "pressed" };
+    if (names[0]?.isDirectory) return { names, certainty: "kept" };
+    return { names, certainty: this.#taken.size === 0 && certainty ? certainty : "pressed" };
   }
 
   /** What was taken could not be dealt with: it rests on. */
@@ -179,6 +196,7 @@ export class Resting {
       names.clear();
     }
     this.#urgent = 0;
+    this.#pressing = undefined;
     clearTimeout(this.#timer);
     this.#timer = undefined;
   }
@@ -192,6 +210,38 @@ export class Resting {
     if (hearing?.isComplete && hearing.changes === this.#changes) return "quiet";
     this.#hear();
     return undefined;
+  }
+
+  #takePressed({ oldestTicket, isSearching }: { oldestTicket: Ticket; isSearching: boolean }): RestingName[] {
+    const nowMs = this.#options.nowMs();
+    const pressing = this.#pressing;
+    if (!pressing) {
+      const isAnyOver = [this.#taken, this.#gone].some((names) => {
+        for (const name of names.values()) {
+          if (this.#isOver(name, { isSearching, nowMs })) return true;
+          if (this.#urgent === 0) return false;
+        }
+        return false;
+      });
+      if (isAnyOver) this.#press(nowMs);
+      return [];
+    }
+    const isWorkedOff = pressing.ticket !== undefined && oldestTicket > pressing.ticket;
+    if (!isWorkedOff && nowMs < pressing.atMs + limits.restBacklogMs) return [];
+    this.#pressing = undefined;
+    return this.#takeWhile(
+      (name) => this.#isOver(name, { isSearching, nowMs: pressing.atMs }),
+      pressing.atMs,
+    );
+  }
+
+  #press(atMs: number): void {
+    const pressing: Pressing = { atMs, ticket: undefined };
+    this.#pressing = pressing;
+    void this.#options.hear().catch(() => false).then(() => {
+      pressing.ticket = this.#options.tickets.take();
+      this.#options.onDue();
+    });
   }
 
   #hear(): void {
@@ -222,30 +272,37 @@ export class Resting {
     return Math.min(this.#lastGoneAtMs + limits.deletionRestMs, sinceMs + limits.deletionBurstMs);
   }
 
-  #isOver(name: RestingName, isSearching: boolean): boolean {
+  #isOver(name: RestingName, { isSearching, nowMs }: { isSearching: boolean; nowMs: number }): boolean {
     const areMovesUnderWay = this.#moves - name.movesBefore >= limits.restMovesMin;
     const endMs = isSearching || areMovesUnderWay
       ? name.sinceMs + limits.restMaxMs
       : name.reason === "taken" || this.#hurries > 0 || name.ticket === 0
       ? name.sinceMs + limits.takenRestMs
       : this.#goneDueMs(name) + limits.deletionRestMs;
-    return this.#isDue(name) && this.#options.nowMs() >= endMs;
+    return this.#isDue(name) && nowMs >= endMs;
   }
 
   /**
-   * Names whose turn it is, oldest first, up to a batch: those taken first and alone. What lies below a directory that
-   * took a name is looked at after that, and may be what others lack.
+   * Names whose turn it is, oldest first, up to a batch: those that directories took first and alone, since what lies
+   * below them is looked at after that, and may be what others lack; then those that others took.
    */
-  #takeWhile(isTurn: (name: RestingName) => boolean): RestingName[] {
+  #takeWhile(isTurn: (name: RestingName) => boolean, atMs = Infinity): RestingName[] {
     const names: RestingName[] = [];
-    for (const from of [this.#taken, this.#gone]) {
-      if (names.length > 0) break;
+    const directories = new Map<string, RestingName>();
+    for (const [path, name] of this.#taken) if (name.isDirectory) directories.set(path, name);
+    for (const from of [directories, this.#taken, this.#gone]) {
+      let isAnyLeft = false;
       for (const name of from.values()) {
         if (names.length >= limits.restingBatch) break;
         if (isTurn(name)) names.push(name);
-        // They are in the order in which they become due, but for those that are urgent.
-        else if (this.#urgent === 0) break;
+        else {
+          isAnyLeft ||= name.sinceMs <= atMs;
+          // They are in the order in which they become due, but for those that are urgent.
+          if (this.#urgent === 0) break;
+        }
       }
+      // Those that rested then, and rest on, may be what the next ones lack.
+      if (names.length > 0 || isAnyLeft) break;
     }
     for (const name of names) this.#forget(name);
     return names;

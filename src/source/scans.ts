@@ -68,6 +68,13 @@ export class Scans {
     return this.#current === undefined && this.#waiting.size === 0;
   }
 
+  /** The oldest ticket of a scan that waits or goes on, `Infinity` if there is none. */
+  get oldestTicket(): Ticket {
+    let oldest = this.#current?.ticket ?? Infinity;
+    for (const { ticket } of this.#waiting.values()) oldest = Math.min(oldest, ticket);
+    return oldest;
+  }
+
   /** Directories looked at since the start. */
   get directoriesDone(): number {
     return this.#directoriesDone;

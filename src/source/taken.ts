@@ -9,7 +9,6 @@ import { sameFile, type Stat } from "../sys/file_system.ts";
 import { type Batch, statOrUndefined } from "./batch.ts";
 import type { DetectContext } from "./detect_context.ts";
 import type { Index } from "./index.ts";
-import type { RestReason } from "./resting.ts";
 
 /** Whether the target holds something at this path that may live on elsewhere, since another file has the name now. */
 export function isTaken(index: Index, path: string, stat: Readonly<Stat>): boolean {
@@ -31,14 +30,20 @@ export function restsAbove({ resting }: Pick<DetectContext, "resting">, path: st
   return false;
 }
 
-/** Lets a name rest. @returns `false` if it cannot, and is to be dealt with now. */
+/**
+ * Lets a name rest.
+ *
+ * @param stat Of what took it; `undefined` if it is gone.
+ * @returns `false` if it cannot, and is to be dealt with now.
+ */
 export function letRest(
-  { resting }: Pick<DetectContext, "resting">,
+  { index, resting }: Pick<DetectContext, "index" | "resting">,
   path: string,
-  reason: RestReason,
+  stat: Readonly<Stat> | undefined,
   batch: Batch,
 ): boolean {
-  if (!resting?.add(path, reason, batch.ticket)) return false;
+  const areDirectories = stat?.kind === "directory" && index.isDirectory(path);
+  if (!resting?.add(path, stat ? "taken" : "gone", batch.ticket, areDirectories)) return false;
   batch.restsIn.add(parentPath(path));
   return true;
 }
@@ -55,8 +60,8 @@ export function looksMoved(stat: Readonly<Stat>, held: Held): boolean {
 }
 
 /**
- * Whether this file, about to be sent, is one that the target holds already under a name which it has left. It changed
- * places while the batch was worked off: another look finds the rename.
+ * Whether this file, about to be sent, is one that the target holds already under another name, and is not at both. It
+ * changed places while the batch was worked off: another look finds where it is.
  */
 export function isUnderWay(
   { index, tree }: Pick<DetectContext, "index" | "tree">,
@@ -67,7 +72,11 @@ export function isUnderWay(
   const from = index.findByIdentity(stat.dev, stat.ino);
   if (from === undefined || from === path || isWithin(from, path) || isWithin(path, from)) return false;
   if (!looksMoved(stat, index.get(from)!)) return false;
-  // One directory may be mounted at two places: then it left neither.
+  // Under a path may stand another directory than when it was opened.
+  tree.forgetDirectories();
   const standing = statOrUndefined(tree, from);
-  return !standing || !sameFile(standing, stat);
+  if (!standing || !sameFile(standing, stat)) return true;
+  // One directory may be mounted at two places: then it left neither. Or it went back.
+  const now = statOrUndefined(tree, path);
+  return !now || !sameFile(now, stat);
 }

@@ -53,19 +53,22 @@ Deno.test("DirtyQueue gives a path a new ticket when it comes again after it was
   assert(queue.oldestTicket! > first.ticket);
 });
 
-Deno.test("DirtyQueue holds a ticket that a path inherits until it is taken", () => {
+Deno.test("DirtyQueue is as old as the ticket that a path inherited, until it is taken", () => {
   const tickets = new Tickets();
   const queue = new DirtyQueue(tickets);
   const old = tickets.take();
   queue.add("a", 0);
   queue.add("b", 0, old);
-  assertEquals(tickets.oldest, old);
+  assertEquals(queue.oldestTicket, old);
   queue.add("b", 0, old);
   assertEquals(queue.take(2).map(({ ticket }) => ticket), [old + 1, old]);
-  assertEquals(tickets.oldest, undefined);
+  assertEquals(queue.oldestTicket, undefined);
+  queue.add("d", 0);
   queue.add("c", 0, 0);
+  assertEquals(queue.oldestTicket, 0);
   queue.clear();
-  assertEquals([queue.size, tickets.oldest], [0, undefined]);
+  queue.add("e", 0);
+  assertEquals([queue.size, queue.oldestTicket! > 0], [1, true]);
 });
 
 Deno.test("DirtyQueue.move() adds new names of what waits below, and nothing else", () => {

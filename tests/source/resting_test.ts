@@ -22,8 +22,8 @@ class Bench implements Disposable {
   });
 
   /** Paths taken now. */
-  take({ isIdle = true, isSearching = false } = {}): string[] {
-    const { names, certainty } = this.resting.take({ isIdle, isSearching });
+  take({ oldestTicket = Infinity, isSearching = false } = {}): string[] {
+    const { names, certainty } = this.resting.take({ oldestTicket, isSearching });
     for (const { hold } of names) hold[Symbol.dispose]();
     return names.length === 0 ? [] : [certainty, ...names.map(({ path }) => path)];
   }
@@ -51,7 +51,7 @@ Deno.test("Resting gives a gone name out after its rest, once everything was hea
   bench.resting.noteChange();
   assertEquals(bench.take(), [], "a name changed meanwhile: it is asked again");
   await bench.hear();
-  assertEquals(bench.take({ isIdle: false }), [], "what was heard is not looked at yet");
+  assertEquals(bench.take({ oldestTicket: 1 }), [], "what was heard is not looked at yet");
   assertEquals(bench.take(), ["quiet", "a"]);
   assertEquals(bench.tickets.oldest, undefined);
 });
@@ -76,25 +76,55 @@ Deno.test("Resting is never sure where the interceptor is not", async () => {
   await bench.hear(false);
   assertEquals(bench.take(), []);
   bench.nowMs += limits.takenRestMs;
+  assertEquals(bench.take(), [], "its time is over: what happened until now is to be heard");
+  await bench.hear(false);
   assertEquals(bench.take(), ["pressed", "a"]);
 });
 
-Deno.test("Resting gives names out when their time is over, without quiet, and later while renames go on", () => {
+Deno.test("Resting gives names out when their time is over, without quiet, and later while renames go on", async () => {
   using bench = new Bench();
+  const busy = { oldestTicket: 1_000 };
   bench.resting.add("a", "gone", 1);
   bench.nowMs += 2 * limits.deletionRestMs - 1;
-  assertEquals(bench.take({ isIdle: false }), []);
+  bench.take(busy);
+  assertEquals(bench.answers.length, 0);
   bench.nowMs++;
-  assertEquals(bench.take({ isIdle: false }), ["pressed", "a"]);
+  assertEquals(bench.take(busy), []);
+  await bench.hear();
+  assertEquals(bench.take(busy), ["pressed", "a"]);
   bench.resting.add("b", "gone", 2);
   for (let i = 0; i < limits.restMovesMin; i++) bench.resting.noteMove();
   bench.nowMs += limits.restMaxMs - 1;
-  assertEquals(bench.take({ isIdle: false }), []);
+  bench.take(busy);
+  assertEquals(bench.answers.length, 0);
   bench.nowMs++;
-  assertEquals(bench.take({ isIdle: false }), ["pressed", "b"]);
+  bench.take(busy);
+  await bench.hear();
+  assertEquals(bench.take(busy), ["pressed", "b"]);
   bench.resting.add("c", "taken", 3);
   bench.nowMs += limits.restMaxMs - 1;
   assertEquals(bench.take({ isSearching: true }), [], "a scan may find it");
+});
+
+Deno.test("Resting gives no name out before what was heard until its time was over is looked at, within a bound", async () => {
+  using bench = new Bench();
+  for (let i = 0; i < 4; i++) bench.tickets.take();
+  bench.resting.add("a", "gone", 1);
+  bench.nowMs += 2 * limits.deletionRestMs;
+  bench.take({ oldestTicket: 4 });
+  bench.nowMs += 1;
+  bench.resting.add("later", "taken", 5);
+  await bench.hear();
+  const ticket = bench.tickets.take();
+  assertEquals(bench.take({ oldestTicket: 4 }), [], "that waits since before");
+  bench.nowMs += limits.takenRestMs;
+  assertEquals(bench.take({ oldestTicket: ticket }), ["pressed", "a"], "the other's time was not over then");
+  bench.take({ oldestTicket: 4 });
+  await bench.hear();
+  bench.nowMs += limits.restBacklogMs - 1;
+  assertEquals(bench.take({ oldestTicket: 4 }), []);
+  bench.nowMs++;
+  assertEquals(bench.take({ oldestTicket: 4 }), ["pressed", "later"]);
 });
 
 Deno.test("Resting lets many deletions go together, when no further one comes", async () => {
