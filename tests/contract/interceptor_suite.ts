@@ -516,13 +516,13 @@ const cases: Case[] = [
     },
   },
   {
-    name: "stop() frees every descriptor, twenty times, and nothing is told afterwards",
+    name: "stop() frees its descriptors, and nothing is told afterwards",
     async run({ follow, sh, root }) {
       await sh("mkdir -p a/b c");
       const warm = await follow();
       await warm.interceptor.stop();
       const before = openDescriptors();
-      for (let i = 0; i < 20; i++) {
+      for (let i = 0; i < STOPS; i++) {
         const follower = await follow();
         Deno.writeTextFileSync(`${root}/f`, `${i}`);
         if (i % 2) {
@@ -533,12 +533,16 @@ const cases: Case[] = [
         await sh("echo 1 >> a/b/f");
         assertEquals(follower.hints.length, told);
       }
-      await waitFor(() => openDescriptors() <= before, {
+      // Tests of other files run in the same process and open some, too, but not as many.
+      await waitFor(() => openDescriptors() < before + STOPS, {
         what: "descriptors to be closed",
       });
     },
   },
 ];
+
+/** Times that an interceptor is stopped: more than others are open at the same time. */
+const STOPS = 40;
 
 /** Whether a hint is about a path, or about everything. */
 function says(hint: Hint, path: string): boolean {

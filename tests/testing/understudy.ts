@@ -40,17 +40,24 @@ export interface Command {
 }
 
 let built: Promise<string> | undefined;
+let standIn: string | undefined;
+
+/** Puts another program in the place of the executable, in this file of tests, until the result is disposed. */
+export function replaceExecutable(path: string): Disposable {
+  standIn = path;
+  return { [Symbol.dispose]: () => void (standIn = undefined) };
+}
 
 /** The path of the executable, which is built first if it is missing or older than the sources. */
 export function executable(): Promise<string> {
-  const given = Deno.env.get("UNDERSTUDY_BIN");
+  const given = standIn ?? Deno.env.get("UNDERSTUDY_BIN");
   if (given) return Promise.resolve(given);
   return built ??= buildOnce();
 }
 
 /** How to run Understudy in this test run: see the module's text. */
 export async function understudyCommand(): Promise<Command> {
-  if (Deno.env.get("UNDERSTUDY_TEST_SOURCE") === "1") {
+  if (standIn === undefined && Deno.env.get("UNDERSTUDY_TEST_SOURCE") === "1") {
     const args = ["run", "--quiet", "--allow-all", "--no-prompt", `${projectRoot}/main.ts`];
     return { command: Deno.execPath(), args, env: {} };
   }

@@ -1,27 +1,17 @@
 import { assertEquals } from "@std/assert";
 import { tempDirectory } from "./temp.ts";
-import { executable, run, startTarget } from "./understudy.ts";
+import { executable, replaceExecutable, run, startTarget } from "./understudy.ts";
 
 /** Puts a shell script in the place of the executable while `body` runs. */
 async function withScript(script: string, body: (path: string) => Promise<void>): Promise<void> {
   await using directory = await tempDirectory();
   const path = `${directory.path}/script`;
   await Deno.writeTextFile(path, `#!/bin/sh\n${script}`, { mode: 0o755 });
-  const variables = ["UNDERSTUDY_BIN", "UNDERSTUDY_TEST_SOURCE"];
-  const before = variables.map((name) => Deno.env.get(name));
-  Deno.env.set("UNDERSTUDY_BIN", path);
-  Deno.env.delete("UNDERSTUDY_TEST_SOURCE");
-  try {
-    await body(path);
-  } finally {
-    for (const [i, name] of variables.entries()) {
-      if (before[i] === undefined) Deno.env.delete(name);
-      else Deno.env.set(name, before[i]);
-    }
-  }
+  using _replaced = replaceExecutable(path);
+  await body(path);
 }
 
-Deno.test("run() runs what UNDERSTUDY_BIN names, with arguments, input and a cache of its own", async () => {
+Deno.test("run() runs the executable with arguments, input and a cache of its own", async () => {
   await withScript('cat; echo "$# $1 $2"; test -n "$UNDERSTUDY_CACHE_DIR"', async (path) => {
     assertEquals(await executable(), path);
     const result = await run(["status", "two words"], { stdin: "in " });
