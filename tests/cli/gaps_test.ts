@@ -8,7 +8,7 @@
 import { assertEquals, assertGreater, assertMatch } from "@std/assert";
 import type { GapStatus, SourceStatus } from "../../src/base/status.ts";
 import { callControl, findDaemon } from "../../src/control/client.ts";
-import { lacks } from "../testing/needs.ts";
+import { lacks, watchingInterceptors } from "../testing/needs.ts";
 import { runProcess, startProcess } from "../testing/process.ts";
 import { openReplication, type Replication } from "../testing/replication.ts";
 import { understudyCommand } from "../testing/understudy.ts";
@@ -16,8 +16,8 @@ import { waitFor } from "../testing/wait.ts";
 
 const ignore = lacks("linux");
 
-/** Interceptors under test: each must close every gap that is not said to be another's. */
-const interceptors = ["inotify"];
+/** Interceptors under test: each must close every gap that is not said to be another's (`isWatched` below). */
+const interceptors = watchingInterceptors().filter((name) => name !== "watchfs");
 
 /** Runs a shell script in the source. */
 async function shell({ source }: Replication, script: string): Promise<void> {
@@ -98,10 +98,12 @@ async function equalByItself(replication: Replication, path: string): Promise<vo
 
 for (const interceptor of interceptors) {
   const by = ["--intercept", interceptor];
+  // One mark on a file system needs no arming and meets no limit of watches; its queue has none, and root reads all.
+  const isWatched = interceptor === "inotify";
 
   Deno.test({
     name: `${interceptor}: "arming": a tree is armed in order, and a flush meanwhile does not lie`,
-    ignore,
+    ignore: ignore || !isWatched,
     async fn() {
       await using replication = await openReplication({ road: "local" });
       const { source } = replication;
@@ -128,7 +130,7 @@ for (const interceptor of interceptors) {
   Deno.test({
     name:
       `${interceptor}: "watch-limit": the rest is polled, the sysctl is named, and it ends when the limit is raised`,
-    ignore: ignore || lacks("root", "command unshare"),
+    ignore: ignore || !isWatched || lacks("root", "command unshare"),
     async fn() {
       await using replication = await openReplication({ road: "local" });
       await shell(replication, "mkdir -p d/{1..30}/sub; for i in {1..30}; do echo $i > d/$i/sub/f; done");
@@ -158,7 +160,7 @@ for (const interceptor of interceptors) {
   Deno.test({
     name:
       `${interceptor}: "instance-limit": everything is polled, the sysctl is named, and it ends when one is free`,
-    ignore: ignore || lacks("root", "command unshare"),
+    ignore: ignore || !isWatched || lacks("root", "command unshare"),
     async fn() {
       await using replication = await openReplication({ road: "local" });
       await shell(replication, "mkdir -p d/sub; echo 1 > d/sub/f");
@@ -182,7 +184,7 @@ for (const interceptor of interceptors) {
   Deno.test({
     name:
       `${interceptor}: "overflow": what the kernel's queue could not hold is found, and renames in it cost no data`,
-    ignore,
+    ignore: ignore || !isWatched,
     async fn() {
       await using replication = await openReplication({ road: "local" });
       await shell(
@@ -215,7 +217,7 @@ for (const interceptor of interceptors) {
   Deno.test({
     name:
       `${interceptor}: "unreadable": what was in it is kept, it is a named problem, and both end when it may be read`,
-    ignore: ignore || lacks("root", "command setpriv"),
+    ignore: ignore || !isWatched || lacks("root", "command setpriv"),
     async fn() {
       await using replication = await openReplication({ road: "local" });
       const { source, target, state } = replication;
@@ -293,8 +295,8 @@ for (const interceptor of interceptors) {
         replication,
         `mount --bind ${directory}/outside bound; mount --bind d again; mount --bind ${directory}/over file`,
       );
-      assertEquals((await gapNamed(replication, "same-directory")).paths, ["again"]);
-      assertEquals((await gapNamed(replication, "mounted-file")).paths, ["file"]);
+      if (isWatched) assertEquals((await gapNamed(replication, "same-directory")).paths, ["again"]);
+      if (isWatched) assertEquals((await gapNamed(replication, "mounted-file")).paths, ["file"]);
       await shell(
         replication,
         `echo 2 > ${directory}/outside/sub/f; echo 3 > again/f; echo 4 > ${directory}/over`,
