@@ -7,8 +7,9 @@
  * stateDirectory/staging/           staging.ts
  * ```
  *
- * Opening it recovers it: announced patches are redone, staging holds nothing but what open transfers need. Recovery
- * may itself be cut short anywhere and starts over then.
+ * Opening it recovers it: what a group that was cut short left in the live tree is made durable, since the source is
+ * told of it; announced patches are redone, staging holds nothing but what open transfers need. Recovery may itself be
+ * cut short anywhere and starts over then.
  * @module
  */
 import { mkdirSync } from "node:fs";
@@ -163,6 +164,8 @@ export class Replica {
 
   #recover(): void {
     this.live.forgetDirectories();
+    // A listing shows what is there, and the source takes it for what survives.
+    if (!this.#catalog.meta.clean) syncTree(this.live, this.abilities);
     this.#redoPatches();
     this.transfers.load(this.#catalog.transfers(), this.staging);
     this.staging.clean(new Set(this.transfers.stagedNames()));
@@ -196,6 +199,23 @@ export class Replica {
       } else if (!(error instanceof CorruptionError)) throw error;
       else this.#catalog.setMeta({ compareAll: true });
     }
+  }
+}
+
+/** Makes names durable, those of directories that were never announced included; and all else, where one call can. */
+function syncTree(tree: Tree, { syncAll }: FileSystemAbilities): void {
+  if (syncAll) return tree.syncAll();
+  const directories = [""];
+  for (let path = directories.pop(); path !== undefined; path = directories.pop()) {
+    const directory = path;
+    // One that others took away meanwhile, or closed to us, is met again by whoever uses it.
+    attempt(() => {
+      tree.syncDirectory(directory);
+      for (const { name, kind } of tree.list(directory)) {
+        const below = joinPath(directory, name);
+        if ((kind ?? tree.stat(below)?.kind) === "directory") directories.push(below);
+      }
+    });
   }
 }
 

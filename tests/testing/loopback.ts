@@ -147,14 +147,25 @@ export class LoopbackTarget {
   #pumping = false;
   #seen = { streamId: "", sequence: 0 };
   #listener: CallListener | undefined;
-  readonly #fileSystem = faultyFileSystem(systemFileSystem(), {
-    before: (call) => this.#listener?.before?.(call),
-    after: (call) => this.#listener?.after?.(call),
-  });
+  /** What the target's files meet besides, for longer than one life of it. */
+  trouble: CallListener | undefined;
+  readonly #fileSystem: FileSystem;
 
-  constructor(directory: string) {
+  constructor(directory: string, fileSystem: FileSystem = systemFileSystem()) {
     this.replicaRoot = `${directory}/live`;
     this.stateDirectory = `${directory}/state`;
+    this.#fileSystem = faultyFileSystem(fileSystem, {
+      before: (call) => {
+        this.#listener?.before?.(call);
+        this.trouble?.before?.(call);
+      },
+      after: (call) => this.#listener?.after?.(call),
+    });
+  }
+
+  /** The last op that is durable here, and its stream, as the target knows it now. */
+  get durable(): { streamId: string; sequence: number } | undefined {
+    return this.#replica && { streamId: this.#replica.streamId, sequence: this.#replica.durableSequence };
   }
 
   /** Opens a session; the one before ends. @throws {TransientError} If the target is down. */
@@ -199,6 +210,14 @@ export class LoopbackTarget {
     session?.fail(new TransientError("Cannot go on: the target died"));
     this.#replica?.release();
     this.#replica = undefined;
+  }
+
+  /** Tries again what the machine's trouble kept from being applied, as the host of a receiver does now and then. */
+  retry(): void {
+    this.#guarded(() => {
+      if (this.#receiver && this.#receiver.blockedReason !== "") this.#receiver.flush();
+    });
+    if (!this.isQuiet) void this.#pump();
   }
 
   /** Stops in order. */
@@ -336,6 +355,10 @@ class FreezableKeeper extends IndexKeeper {
 export interface PairOptions {
   /** How much faster the source's clock runs. @default {50} */
   clockFactor?: number;
+  /** The source's clock itself. @default one that runs faster */
+  clock?: Clock;
+  /** See `ReplicatorOptions.heard`. */
+  heard?: ReplicatorOptions["heard"];
   policy?: Partial<ReplicatorOptions["policy"]>;
   windowBytes?: number;
   /** Whether the source remembers its index. @default {true} */
@@ -344,8 +367,9 @@ export interface PairOptions {
   patrol?: ReplicatorOptions["patrol"];
   /** What is in the set. @default everything */
   scope?: Scope;
-  /** Wraps the file system of the source. */
+  /** The file system of the source, and of the target. @default the system's */
   sourceFileSystem?: FileSystem;
+  targetFileSystem?: FileSystem;
   /** Both trees and all state are made in it. @default a temporary directory of the pair */
   directory?: string;
 }
@@ -374,7 +398,7 @@ export class Pair implements AsyncDisposable {
     this.#temporary = temporary;
     this.#directory = options.directory ?? temporary!.path;
     this.sourceRoot = `${this.#directory}/source`;
-    this.target = new LoopbackTarget(`${this.#directory}/target`);
+    this.target = new LoopbackTarget(`${this.#directory}/target`, options.targetFileSystem);
   }
 
   /** Makes the directories. The source is not started, so that a tree can be made in it first. */
@@ -417,7 +441,8 @@ export class Pair implements AsyncDisposable {
         await yieldToEvents();
         return this.target.connect();
       },
-      clock: fastClock(clockFactor),
+      clock: options.clock ?? fastClock(clockFactor),
+      heard: options.heard,
       log: silentLog,
       signal: stop.signal,
       agent: "test",
