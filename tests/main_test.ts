@@ -155,7 +155,7 @@ async function waitingDaemon(state: string) {
   });
   return {
     log,
-    release: () => release({ committed: true, waiting: [] }),
+    release: () => release({ committed: true, waiting: [], problems: [] }),
     [Symbol.asyncDispose]: () => server[Symbol.asyncDispose](),
   };
 }

@@ -197,6 +197,8 @@ export interface FlushResult {
   committed: boolean;
   /** Targets that have not committed everything. */
   waiting: { target: string; state: string; reason: string }[];
+  /** What could not be read or applied, and is not on every target for that reason. */
+  problems: ProblemStatus[];
 }
 
 // ——— Verification ———

@@ -14,7 +14,7 @@
  */
 import { CommandError } from "../base/errors.ts";
 import { quote } from "../base/path.ts";
-import type { DaemonStatus, HoldResult } from "../base/status.ts";
+import type { DaemonStatus, FlushResult, HoldResult } from "../base/status.ts";
 import { ANSWER_GRACE_MS, callControl, findDaemon } from "./client.ts";
 
 /** Which source is meant. */
@@ -35,8 +35,12 @@ export interface WaitOptions {
 /** A running source. Holds no connection: each call makes its own. */
 export interface RunningSource {
   status(): Promise<DaemonStatus>;
-  /** Returns when every change made before the call is on every target. @throws {CommandError} At the timeout. */
-  flush(options?: WaitOptions): Promise<void>;
+  /**
+   * Returns when every change made before the call is on every target, save what could not be read or applied.
+   *
+   * @throws {CommandError} At the timeout.
+   */
+  flush(options?: WaitOptions): Promise<Pick<FlushResult, "problems">>;
   /**
    * Keeps the replicas as they are, or that of one target. Disposing resumes. A hold outlasts this process if it dies.
    *
@@ -54,11 +58,11 @@ export async function connectSource(choice: SourceChoice): Promise<RunningSource
     resume,
     status: () => callControl(path, "status", {}),
     async flush({ timeoutMs = 30_000, signal } = {}) {
-      const { committed, waiting } = await callControl(path, "flush", { timeoutMs }, {
+      const { committed, waiting, problems } = await callControl(path, "flush", { timeoutMs }, {
         timeoutMs: timeoutMs + ANSWER_GRACE_MS,
         signal,
       });
-      if (committed) return;
+      if (committed) return { problems };
       const states = waiting.map(({ target, state }) => `${quote(target)} is ${state}`).join(", ");
       throw new CommandError(`Cannot flush within ${timeoutMs} ms: ${states}`);
     },

@@ -10,13 +10,15 @@ import { ANSWER_GRACE_MS, callControl, findDaemon } from "../control/client.ts";
 import { daemonHelp, daemonOptions, daemonTable } from "./daemon_options.ts";
 import { type ExitCode, exitCodes, type Io, printJson } from "./mode.ts";
 import { flag, parseArguments } from "./options.ts";
+import { printProblems } from "./problem_lines.ts";
 import { TIMEOUT_DEFAULT_MS, timeoutTable } from "./timeout_option.ts";
 
 /** Text of `help flush`. */
 export const help = `\
 Usage: understudy flush [--timeout 30s] [options]
 
-Returns when every change made before the call is committed on every target of a running source.
+Returns when every change made before the call is committed on every target of a running source. What could not be
+read or applied is listed.
 
 Options:
   --timeout TIME    how long to wait, as in 500ms, 30s, 5m (default 30s)
@@ -24,7 +26,8 @@ ${daemonHelp}\
   -j, --json        prints the answer as JSON
   -h, --help        this text
 
-Exit codes: 0 committed, 1 not committed at the timeout, or failed, 2 usage, 130 interrupted.
+Exit codes: 0 committed, 1 not committed at the timeout, or failed, 2 usage, 3 committed but for files that could not
+be read or applied, 130 interrupted.
 `;
 
 /** Runs `flush`. */
@@ -41,8 +44,9 @@ export async function run(args: string[], io: Io): Promise<ExitCode> {
     signal: io.signal,
   });
   if (options.json) printJson(io, result);
+  else printProblems(result.problems, io);
   if (!result.committed) throw new CommandError(notCommitted(result, timeoutMs));
-  return exitCodes.done;
+  return result.problems.length > 0 ? exitCodes.partial : exitCodes.done;
 }
 
 function notCommitted(result: FlushResult, timeoutMs: number): string {

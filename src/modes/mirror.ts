@@ -26,6 +26,7 @@ import { noProgress, progress } from "./progress.ts";
 import { rootTrouble } from "./root_trouble.ts";
 import { rulesOfOnePass } from "./rule_options.ts";
 import { holdsTargets, reachTarget } from "./targets.ts";
+import { printProblems } from "./problem_lines.ts";
 
 /** Runs `mirror`. */
 export async function run(args: string[], io: Io): Promise<ExitCode> {
@@ -102,9 +103,7 @@ export function printSummary(
   io: Io,
 ): void {
   if (json) return printJson(io, summary);
-  for (const { path, op, reason } of summary.problems) {
-    io.stderr(`understudy: Cannot ${op} ${quote(path)}: ${reason.replace(/^Cannot [^:]*: /, "")}\n`);
-  }
+  printProblems(summary.problems, io);
   if (summary.guarded) io.stderr(`understudy: Cannot delete so much at once: ${guardedText(summary)}\n`);
   else if (summary.heldBack) io.stderr(`understudy: Cannot delete: ${summary.heldBack}\n`);
   const { files, entries, bytesRead, bytesSent, problems, compared, leftovers } = summary;

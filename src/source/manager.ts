@@ -13,6 +13,7 @@ import type {
   FlushResult,
   HoldResult,
   LaneStatus,
+  ProblemStatus,
   PurgeRequest,
   PurgeResult,
   SourceStatus,
@@ -144,7 +145,7 @@ export class Manager {
     const running = this.#running;
     const committed = running !== undefined && await this.#settle(running, timeout);
     const waiting = committed ? [] : this.#waiting();
-    return { committed, waiting };
+    return { committed, waiting, problems: this.#problems(running?.replicators ?? []) };
   }
 
   /** Compares the whole tree with every target. */
@@ -248,15 +249,15 @@ export class Manager {
         lastVerifyAt: replicators.length > 0 && verifiedAtMs > 0 ? new Date(verifiedAtMs).toISOString() : "",
       },
       guards: this.#options.guards?.book.list() ?? [],
-      problems: replicators.flatMap((replicator) => replicator.problems.list()).map((
-        { path, op, reason, sinceMs },
-      ) => ({
-        path,
-        op,
-        reason,
-        since: new Date(sinceMs).toISOString(),
-      })),
+      problems: this.#problems(replicators),
     };
+  }
+
+  #problems(replicators: Replicator[]): ProblemStatus[] {
+    const problems = replicators.flatMap((replicator) => replicator.problems.list());
+    return problems.map(({ path, op, reason, sinceMs }) => {
+      return { path, op, reason, since: new Date(sinceMs).toISOString() };
+    });
   }
 
   /** Opens the root if it is there. */

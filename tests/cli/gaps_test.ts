@@ -254,7 +254,8 @@ for (const interceptor of interceptors) {
       }
       assertEquals(Deno.readTextFileSync(`${replication.replica}/locked/g`), "1\n", "nobody deleted it");
       await shell(replication, "chmod 755 locked");
-      await replication.flush();
+      const { problems } = await replication.flush({ hasProblems: true });
+      assertEquals(problems.map(({ path, op }) => `${op} ${path}`), ["read closed"]);
       const isClosed = (path: string) => path === "closed" || path.startsWith("closed/");
       await replication.assertEqual({ exclude: isClosed });
       await shell(replication, "chmod 755 closed");
@@ -336,7 +337,7 @@ for (const interceptor of interceptors) {
         ln -s ${directory}/outside out; ln -s ../outside/f d/out; ln -s out/f through; echo 2 > out/f
         printf 1 > $'\xff\xfe'; mkdir $'d\x80'; echo 2 > $'d\x80'/x; mv $'d\x80' $'e\x81'; echo 3 > $'e\x81'/y`,
       );
-      await replication.flush();
+      await replication.flush({ hasProblems: true });
       const fifos = (path: string) => ["fifo", "d/fifo", "swapped", "socket"].includes(path);
       await replication.assertEqual({ exclude: fifos });
       assertEquals(Deno.readLinkSync(`${replica}/out`), `${directory}/outside`);

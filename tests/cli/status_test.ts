@@ -237,7 +237,7 @@ Deno.test({
     const { source } = replication;
     await replication.watch();
     await runProcess("mkfifo", [`${source}/pipe`], { expectCode: 0 });
-    await replication.flush();
+    await replication.flush({ hasProblems: true });
     const { problems, targets } = await replication.sourceStatus();
     assertEquals(problems.map(({ path }) => path), ["pipe"]);
     assertStringIncludes(problems[0].reason, "fifo");

@@ -122,7 +122,9 @@ Deno.test({
       const { problems } = await replication.sourceStatus();
       return problems.length > 0 && problems;
     }, { what: "a problem", timeoutMs: 60_000, intervalMs: 200 });
-    assertEquals([problem.path, problem.op], ["file", "verify"]);
+    assertEquals(problem.path, "file");
+    // Whichever round comes to it first.
+    assertMatch(problem.op, /^verify/);
     assertStringIncludes(problem.reason, "another hand changed it");
     assertEquals(Deno.readTextFileSync(`${replica}/file`), "another hand");
   },

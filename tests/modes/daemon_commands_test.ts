@@ -238,14 +238,31 @@ Deno.test({
   ignore,
   async fn() {
     await using state = await tempDirectory();
-    await using server = await flushDaemon(state.path, { committed: true, waiting: [] });
+    await using server = await flushDaemon(state.path, { committed: true, waiting: [], problems: [] });
     const io = testIo();
     assertEquals(await flush.run(["--state", state.path], io), 0);
     assertEquals(await flush.run(["--state", state.path, "--timeout", "500ms"], io), 0);
     assertEquals(server.asked, [{ timeoutMs: 30_000 }, { timeoutMs: 500 }]);
     assertEquals(io.out, { stdout: "", stderr: "" });
     await flush.run(["--state", state.path, "--json"], io);
-    assertEquals(io.out.stdout, `{"committed":true,"waiting":[]}\n`);
+    assertEquals(io.out.stdout, `{"committed":true,"waiting":[],"problems":[]}\n`);
+  },
+});
+
+Deno.test({
+  name: "flush lists what could not be read, and ends with 3",
+  ignore,
+  async fn() {
+    await using state = await tempDirectory();
+    const problem = { path: "a b", op: "read", reason: 'Cannot open "a b": it is locked', since: "" };
+    await using _server = await flushDaemon(state.path, {
+      committed: true,
+      waiting: [],
+      problems: [problem],
+    });
+    const io = testIo();
+    assertEquals(await flush.run(["--state", state.path], io), 3);
+    assertEquals(io.out, { stdout: "", stderr: 'understudy: Cannot read "a b": it is locked\n' });
   },
 });
 
@@ -255,7 +272,7 @@ Deno.test({
   async fn() {
     await using state = await tempDirectory();
     const waiting = [{ target: "b:7420/www", state: "disconnected", reason: "connection refused" }];
-    await using _server = await flushDaemon(state.path, { committed: false, waiting });
+    await using _server = await flushDaemon(state.path, { committed: false, waiting, problems: [] });
     const io = testIo();
     await assertRejects(
       () => flush.run(["--state", state.path, "--timeout", "2s", "--json"], io),

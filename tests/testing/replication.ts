@@ -158,9 +158,16 @@ export class Replication implements AsyncDisposable {
     if (code !== 0) throw new Error(`Cannot go on: ${this.daemon!.describe()} ended with ${code}`);
   }
 
-  /** Runs `flush`. @throws {Error} If it does not end with 0. */
-  async flush(): Promise<FlushResult> {
-    const { stdout } = await this.run(["flush", "--timeout", FLUSH_TIMEOUT, "--json"], { expectCode: 0 });
+  /**
+   * Runs `flush`.
+   *
+   * @param options.hasProblems Whether something cannot be replicated. @default {false}
+   * @throws {Error} If it does not end with the exit code for that.
+   */
+  async flush({ hasProblems = false } = {}): Promise<FlushResult> {
+    const { stdout } = await this.run(["flush", "--timeout", FLUSH_TIMEOUT, "--json"], {
+      expectCode: hasProblems ? 3 : 0,
+    });
     return JSON.parse(stdout);
   }
 
