@@ -90,13 +90,14 @@ export interface GapStatus {
 }
 
 /** What a guard holds back. */
-export type GuardKind = "deletions" | "rewrites";
+export type GuardKind = "deletions" | "rewrites" | "root";
 
 /** `waiting` for a decision; `confirmed`, and not on every target yet; `refused`: the targets keep what they have. */
 export type GuardState = "waiting" | "confirmed" | "refused";
 
 /** Something that a guard held back, and what was decided about it. */
 export interface GuardStatus {
+  /** `ROOT_GUARD` for a root that is another directory than before. */
   id: string;
   kind: GuardKind;
   state: GuardState;

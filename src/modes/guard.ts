@@ -21,6 +21,9 @@ When very much is deleted or rewritten at once, a running source does not send t
 that is left. Everything else goes on. "list" shows what waits, and what was refused; "confirm" sends it; "refuse" lets
 the targets keep what they have, over restarts. What was refused can be confirmed later.
 
+Where the root is another directory than before (restored to a new disk, say), its files are replicated, and what it
+lacks stays on the targets: "confirm root" makes it the root of the set, and deletions go again.
+
 Options:
 ${daemonHelp}\
   -j, --json        prints what is shown as JSON
@@ -62,6 +65,7 @@ export function formatGuard(
   nowMs: number,
 ): string {
   const age = formatDuration(Math.max(0, nowMs - Date.parse(since)));
+  if (kind === "root") return `${id}: another directory than before, ${state}, since ${age}\n`;
   const what = kind === "deletions" ? "deletions" : "rewritten files";
   const shown = paths.slice(0, 5).map((path) => quote(path)).join(", ");
   return `${id}: ${count} ${what} of ${of} entries, ${state}, since ${age}: ${shown}${

@@ -123,7 +123,7 @@ export async function run(args: string[], io: Io): Promise<ExitCode> {
     flush: (args: FlushRequest, signal) => manager.flush(args.timeoutMs, signal),
     verify: (args: VerifyArguments, signal) => manager.verify(args, signal),
     ...setHandlers({ set, root, keeper, scope, manager }),
-    guard: async ({ id, state }: GuardDecision) => await book.decide(id, state),
+    guard: async ({ id, state }: GuardDecision) => await manager.decide(id, state),
     hold: (args: HoldRequest, signal) => manager.hold(args.target, args.timeoutMs, signal),
     resume: (args: ResumeRequest) => Promise.resolve().then(() => manager.resume(args.target)),
   };

@@ -19,7 +19,8 @@ import type { GuardKind, GuardState, GuardStatus } from "../base/status.ts";
 /** One event. JSON: this is also how it is saved. */
 export interface GuardRecord {
   id: string;
-  kind: GuardKind;
+  /** What concerns the root is not in the book: it is so as long as another directory stands there (root_guard.ts). */
+  kind: Exclude<GuardKind, "root">;
   state: GuardState;
   /** Wall clock of when it was opened, and of the last decision (0: none yet). */
   sinceMs: number;
@@ -101,7 +102,7 @@ export class GuardBook {
   }
 
   /** Opens a record, or adds to the one that waits. Survives power loss. @returns Its id. */
-  hold(kind: GuardKind, paths: Iterable<[string, number]>, of: number): string {
+  hold(kind: GuardRecord["kind"], paths: Iterable<[string, number]>, of: number): string {
     let event = [...this.#events.values()].find(({ state }) => state === "waiting");
     if (!event) {
       const sinceMs = this.#options.nowMs();

@@ -7,10 +7,12 @@ import type { Clock } from "../base/clock.ts";
 import { CommandError, errorCode, reasonOf } from "../base/errors.ts";
 import type { TargetExplanation } from "../base/explanation.ts";
 import { limits } from "../base/limits.ts";
+import { quote } from "../base/path.ts";
 import type { Log } from "../base/log.ts";
 import { AGENT, VERSION } from "../base/version.ts";
 import type {
   FlushResult,
+  GuardStatus,
   HoldResult,
   LaneStatus,
   ProblemStatus,
@@ -34,7 +36,7 @@ import { gapStatuses } from "./gap_statuses.ts";
 import { Polling } from "./polling.ts";
 import { Replicator } from "./replicator.ts";
 import type { ReplicatorOptions } from "./replicator_options.ts";
-import { isSameRoot, RootGuard } from "./root_guard.ts";
+import { exchangedRootStatus, isSameRoot, ROOT_GUARD, RootGuard } from "./root_guard.ts";
 import type { Scope } from "./scope.ts";
 import type { VerifyRequest } from "./verification.ts";
 
@@ -91,6 +93,10 @@ const CHANGE_EVERY_MS = 100;
 /** A set while its root is there. */
 interface Running {
   guard: RootGuard;
+  /** Wall clock of when the root was found to be another one than before; `undefined` if it is not. */
+  exchangedSinceMs: number | undefined;
+  /** Ends it; the root is opened again. */
+  restart: () => void;
   interceptor: Interceptor;
   replicators: Replicator[];
   polling: Polling;
@@ -126,7 +132,9 @@ export class Manager {
         const guard = this.#openRoot();
         if (guard) {
           await this.#runWithRoot(guard);
-          if (!signal.aborted) log.warn(`Cannot go on with "${this.#options.root}": ${this.#blocked}`);
+          if (!signal.aborted && this.#blocked !== "") {
+            log.warn(`Cannot go on with "${this.#options.root}": ${this.#blocked}`);
+          }
         }
         this.#tellChange();
         await clock.sleep(ROOT_RETRY_MS, signal);
@@ -193,6 +201,41 @@ export class Manager {
     return { targets };
   }
 
+  /**
+   * Decides about what a guard holds back, or about a root that is another directory than before.
+   *
+   * @throws {CommandError} If there is no such record, or it cannot be decided so.
+   */
+  decide(id: string, state: "confirmed" | "refused"): GuardStatus {
+    const { guards, rootIdentity } = this.#options;
+    if (id !== ROOT_GUARD) {
+      if (!guards) throw new CommandError(`Cannot decide ${quote(id)}: nothing is guarded`);
+      return guards.book.decide(id, state);
+    }
+    const exchanged = this.#guardStatuses().find((guard) => guard.id === ROOT_GUARD);
+    if (!exchanged || !this.#running) {
+      throw new CommandError(`Cannot decide "${ROOT_GUARD}": the root is the directory that it was`);
+    }
+    if (state === "refused") {
+      throw new CommandError(
+        `Cannot refuse "${ROOT_GUARD}": deletions wait by themselves until the old root is back`,
+      );
+    }
+    const { identity } = this.#running.guard;
+    rootIdentity.save(identity);
+    this.#knownIdentity = identity;
+    this.#running.restart();
+    return { ...exchanged, state };
+  }
+
+  #guardStatuses(): GuardStatus[] {
+    const decided = this.#options.guards?.book.list() ?? [];
+    const { exchangedSinceMs, replicators } = this.#running ?? { replicators: [] };
+    if (exchangedSinceMs === undefined) return decided;
+    const sizes = replicators.map((replicator) => replicator.entriesHeld);
+    return [exchangedRootStatus(exchangedSinceMs, Math.max(0, ...sizes)), ...decided];
+  }
+
   /** Forgets what guards held and what is over. */
   #sweepGuards(): void {
     const { guards } = this.#options;
@@ -248,7 +291,7 @@ export class Manager {
         gaps: gapStatuses(interceptor, replicators),
         lastVerifyAt: replicators.length > 0 && verifiedAtMs > 0 ? new Date(verifiedAtMs).toISOString() : "",
       },
-      guards: this.#options.guards?.book.list() ?? [],
+      guards: this.#guardStatuses(),
       problems: this.#problems(replicators),
     };
   }
@@ -301,7 +344,9 @@ export class Manager {
         lookAtUnheardFiles: () => replicators.forEach((replicator) => replicator.lookAtUnheardFiles()),
         clock,
       });
-      this.#running = { guard, interceptor, replicators, polling };
+      const exchangedSinceMs = exchanged ? clock.nowMs() : undefined;
+      const restart = () => stop.abort();
+      this.#running = { guard, exchangedSinceMs, restart, interceptor, replicators, polling };
       await interceptor.start();
       // It may have been exchanged between its opening and its first watch: then the interceptor watches another one.
       looking = setInterval(() => {
@@ -355,7 +400,9 @@ export class Manager {
       windowBytes,
       agent: AGENT,
       policy: { ...policy, deleteAbsent: policy.deleteAbsent && !exchanged },
-      pausedDeletions: exchanged ? "the root is another directory than before: deletions wait" : "",
+      pausedDeletions: exchanged
+        ? `the root is another directory than before: deletions wait for "guard confirm ${ROOT_GUARD}"`
+        : "",
       scope,
       watch,
       heard: () => this.#hear(),

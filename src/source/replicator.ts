@@ -361,6 +361,11 @@ export class Replicator {
       (keeper === undefined || keeper.savedSequence === this.lane.lastSequence);
   }
 
+  /** Entries that the target holds. */
+  get entriesHeld(): number {
+    return this.#options.index.size;
+  }
+
   /** The target as the user named it. */
   get target(): string {
     return this.#options.target;

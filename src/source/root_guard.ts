@@ -4,7 +4,24 @@
  * @module
  */
 import { errorCode } from "../base/errors.ts";
+import type { GuardStatus } from "../base/status.ts";
 import { type FileSystem, sameFile, type Stat, type Tree } from "../sys/file_system.ts";
+
+/** Name by which users decide about an exchanged root. */
+export const ROOT_GUARD = "root";
+
+/** What a user decides about where the root is another directory than the set was made with. */
+export function exchangedRootStatus(sinceMs: number, entriesCount: number): GuardStatus {
+  return {
+    id: ROOT_GUARD,
+    kind: "root",
+    state: "waiting",
+    count: entriesCount,
+    of: entriesCount,
+    paths: [""],
+    since: new Date(sinceMs).toISOString(),
+  };
+}
 
 /** Whether two identities, of two runs, are of the same root. What one of them does not tell is not compared. */
 export function isSameRoot(known: string, identity: string): boolean {

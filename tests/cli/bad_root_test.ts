@@ -92,7 +92,7 @@ Deno.test({
 });
 
 Deno.test({
-  name: "root replaced by another directory with files: blocked, and what the replica has stays",
+  name: "root replaced by another directory: what the replica has stays until a user confirms the root",
   ignore,
   async fn() {
     await using replication = await openReplication();
@@ -115,6 +115,20 @@ Deno.test({
     for (const name of ["a", "b", "d/c"]) {
       assertEquals(await Deno.readTextFile(`${replication.replica}/${name}`), name);
     }
+    // A user says that it is the root now.
+    const guard = (...args: string[]) => replication.run(["guard", ...args]);
+    assertMatch((await guard("list")).stdout, /^root: another directory than before, waiting, since/);
+    const refused = await guard("refuse", "root");
+    assertEquals([refused.code, refused.stdout], [1, ""]);
+    assertMatch((await guard("confirm", "root")).stdout, /^confirmed root: another directory than before/);
+    await replication.waitForState("live");
+    await replication.flush();
+    await replication.assertEqual();
+    assertEquals((await guard("confirm", "root")).code, 1);
+    await replication.stopWatching();
+    await replication.startWatching();
+    await replication.waitForState("live");
+    assertEquals((await guard("list")).stdout.includes("root"), false);
   },
 });
 
