@@ -119,7 +119,8 @@ export class Detector {
         if (stat.kind !== "directory") this.#links.note(path, stat);
         else {
           below.push(path);
-          if (device !== undefined && stat.dev !== device) this.#context.mounts.note(path);
+          const isOtherDevice = device !== undefined && stat.dev !== device;
+          if (this.#context.mounts.isMountPoint(path, { isOtherDevice })) this.#context.mounts.note(path);
           if (this.#isVanished(path)) return;
         }
         if (standing === "passage" && !this.#context.index.has(path)) return;

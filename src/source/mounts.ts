@@ -2,13 +2,14 @@
  * File systems mounted below the root. One that is gone took its files with it; nobody deleted them. Mount points are
  * remembered in the state of the set, so that a later run knows what it misses, too.
  *
- * A mount point is a directory on another device than the directory that it is in. One of which that is not so any
- * more, or that is gone itself, is *vanished*: what the target has below it stays, as leftovers, until it is mounted
- * again or somebody purges them.
+ * A mount point is a directory on another device than the directory that it is in, or one that the system lists as such
+ * (a part of the same file system, mounted there too). One of which that is not so any more, or that is gone itself, is
+ * *vanished*: what the target has below it stays, as leftovers, until it is mounted again or somebody purges them.
  * @module
  */
 import { limits } from "../base/limits.ts";
 import { parentPath } from "../base/path.ts";
+import { mountsBelow } from "../intercept/mounts.ts";
 import type { Tree } from "../sys/file_system.ts";
 import { statOrUndefined } from "./batch.ts";
 
@@ -19,6 +20,8 @@ export interface MountsOptions {
   known: Iterable<string>;
   /** Makes the mount points survive power loss. */
   save: (paths: string[]) => void;
+  /** Mount points below the root as the system lists them now. @default those of the machine */
+  listed?: () => Set<string>;
 }
 
 /** Mount points of one tree. Bounded: further ones are not remembered. */
@@ -26,10 +29,24 @@ export class Mounts {
   readonly #options: MountsOptions;
   /** Whether each was vanished when it was looked at last. */
   readonly #known = new Map<string, boolean>();
+  readonly #listed: () => Set<string>;
+  /** What was listed a moment ago. */
+  #recent: { atMs: number; paths: Set<string> } | undefined;
 
   constructor(options: MountsOptions) {
     this.#options = options;
+    this.#listed = options.listed ?? (() => listedBelow(options.tree.rootPath));
     for (const path of options.known) this.#known.set(path, false);
+  }
+
+  /** Whether something is mounted at a directory, which `isOtherDevice` tells of most. May be late by a moment. */
+  isMountPoint(path: string, { isOtherDevice }: { isOtherDevice: boolean }): boolean {
+    if (isOtherDevice) return true;
+    const nowMs = performance.now();
+    if (!this.#recent || nowMs - this.#recent.atMs > limits.mountsReadMs) {
+      this.#recent = { atMs: nowMs, paths: this.#listed() };
+    }
+    return this.#recent.paths.has(path);
   }
 
   /** A directory was found to be a mount point. */
@@ -65,7 +82,9 @@ export class Mounts {
   isVanished(path: string): boolean {
     if (!this.#known.has(path)) return false;
     const own = statOrUndefined(this.#options.tree, path);
-    return !own || own.dev === statOrUndefined(this.#options.tree, parentPath(path))?.dev;
+    if (!own) return true;
+    return own.dev === statOrUndefined(this.#options.tree, parentPath(path))?.dev &&
+      !this.#listed().has(path);
   }
 
   /** The vanished mount point that a path is or lies below, if there is one. */
@@ -88,4 +107,12 @@ export class Mounts {
     }
     return changed;
   }
+}
+
+/** Paths relative to a root; none where the system does not list mounts. */
+function listedBelow(rootPath: string): Set<string> {
+  if (Deno.build.os !== "linux") return new Set();
+  const root = Deno.realPathSync(rootPath);
+  const from = root === "/" ? 1 : root.length + 1;
+  return new Set(mountsBelow(root).map(({ path }) => path.slice(from)));
 }
