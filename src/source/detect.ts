@@ -54,6 +54,7 @@ export class Detector {
     this.#leftovers = new Leftovers(context);
     this.#deletions = new Deletions(context, this.#leftovers);
     this.#entries = new Entries(context, this.#deletions);
+    this.#entries.isUnlisted = (path) => this.#unlisted.has(path);
     this.#moves = new Moves(context, { deletions: this.#deletions, entries: this.#entries });
   }
 

@@ -25,6 +25,8 @@ export class Entries {
   readonly #deletions: Deletions;
   /** Renames an entry of the target to where it is now, see `Moves.look`. */
   bringHere: (path: string, batch: Batch) => Promise<void> = () => Promise.resolve();
+  /** Whether a directory could not be listed: that its own attributes are known does not mend it. */
+  isUnlisted: (path: string) => boolean = () => false;
 
   constructor(context: DetectContext, deletions: Deletions) {
     this.#context = context;
@@ -62,9 +64,9 @@ export class Entries {
     if (held && isOtherDirectory(stat, held)) this.#replaced(path, batch);
     switch (step.do) {
       case "nothing":
-        return this.#context.solved(path, "read");
+        return this.#solved(path, stat, "read");
       case "adopt":
-        this.#context.solved(path, "read");
+        this.#solved(path, stat, "read");
         return index.set(path, heldFrom(stat, linkTarget), 0);
       case "keep":
         return this.#context.kept?.(path, step.reason);
@@ -171,11 +173,15 @@ export class Entries {
   /** Pushes an op that makes the target hold exactly `stat`, and notes that. */
   #pushNoting(op: Op & { path: string }, stat: Stat, linkTarget: string, batch: Batch): void {
     if (this.#context.planned) return this.#plan(planWord(op), op.path, stat, linkTarget);
-    const { guard, index, push, solved } = this.#context;
+    const { guard, index, push } = this.#context;
     if (batch.priority === "live" && !index.has(op.path)) guard?.noteMade(op.path);
     const sequence = push(op, batch.priority);
     index.set(op.path, heldFrom(stat, linkTarget), sequence);
-    solved(op.path);
+    this.#solved(op.path, stat);
+  }
+
+  #solved(path: string, stat: Readonly<Stat>, op?: string): void {
+    if (stat.kind !== "directory" || !this.isUnlisted(path)) this.#context.solved(path, op);
   }
 
   #plan(action: string, path: string, stat: Stat, linkTarget: string): void {

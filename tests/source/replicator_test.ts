@@ -7,10 +7,12 @@
 import { assert, assertEquals } from "@std/assert";
 import { lutimesSync, mkdirSync, renameSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { yieldToEvents } from "../../src/base/clock.ts";
+import { SystemError } from "../../src/base/errors.ts";
 import { limits } from "../../src/base/limits.ts";
 import type { Hint } from "../../src/intercept/interceptor.ts";
 import { scopeWithout } from "../../src/source/scope.ts";
 import { systemFileSystem } from "../../src/sys/system.ts";
+import { faultyFileSystem } from "../testing/faulty_file_system.ts";
 import { lookBelow, moved, Pair, type PairOptions } from "../testing/loopback.ts";
 import { assertSameTree } from "../testing/manifest.ts";
 import { lacks } from "../testing/needs.ts";
@@ -614,3 +616,27 @@ function patch(path: string, offset: number, text: string): void {
   using file = tree.open(path.slice(path.lastIndexOf("/") + 1), { access: "write" });
   file.write(new TextEncoder().encode(text), offset);
 }
+
+Deno.test("Replicator keeps the problem of a directory that cannot be listed when its own attributes are looked at", async () => {
+  let isLocked = true;
+  const sourceFileSystem = faultyFileSystem(systemFileSystem(), {
+    before: ({ method, path }) => {
+      if (isLocked && method === "scan" && path === "d") {
+        throw new SystemError("EACCES", "Cannot list: locked");
+      }
+    },
+  });
+  await using pair = await Pair.open({ sourceFileSystem });
+  Deno.mkdirSync(`${pair.sourceRoot}/d`);
+  await pair.mirror();
+  const problems = () => pair.replicator.problems.list().map(({ path, op }) => `${op} ${path}`);
+  assertEquals(problems(), ["read d"]);
+  await pair.look("d");
+  assertEquals(problems(), ["read d"]);
+  Deno.chmodSync(`${pair.sourceRoot}/d`, 0o700);
+  await pair.look("d");
+  assertEquals(problems(), ["read d"]);
+  isLocked = false;
+  await pair.look(lookBelow("d"));
+  assertEquals(problems(), []);
+});
