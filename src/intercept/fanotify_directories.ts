@@ -77,7 +77,7 @@ export class FanotifyDirectories implements Disposable {
     this.#root = libc().openat(AT.FDCWD, this.#path.put(root), flags, 0);
     if (this.#root < 0) throw systemError(errnoName(errno()), "watch", root);
     try {
-      this.#key = keyOfPath(this.rootByDescriptor);
+      this.#key = keyOfPath(this.rootByDescriptor, root);
     } catch (error) {
       this.close();
       throw error;

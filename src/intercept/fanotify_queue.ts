@@ -268,15 +268,16 @@ export function keyWords(words: Int32Array, at: number): number {
 /**
  * Makes the key of what a path leads to, as records have it, and proves that its handle can be opened.
  *
+ * @param shown The path that an error names.
  * @throws {SystemError} If its file system has no handles that can be opened.
  */
-export function keyOfPath(path: string): Int32Array {
+export function keyOfPath(path: string, shown = path): Int32Array {
   const bytes = new Uint8Array(256);
   const key = new Int32Array(bytes.buffer);
   const address = addressOf(bytes);
   const { openat, close, fstatfs, name_to_handle_at, open_by_handle_at } = libc();
   const buffer = new PathBuffer();
-  const failed = (): SystemError => explained(lastError("take a handle of", path));
+  const failed = (): SystemError => explained(lastError("take a handle of", shown));
   const opened = openat(AT.FDCWD, buffer.put(path), O.RDONLY | O.NONBLOCK | O.CLOEXEC, 0);
   if (opened < 0) throw failed();
   try {
