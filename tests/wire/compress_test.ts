@@ -7,14 +7,9 @@ import { ByteWriter, concatBytes } from "../../src/base/bytes.ts";
 import { ProtocolError } from "../../src/base/errors.ts";
 import { limits } from "../../src/base/limits.ts";
 import { compressionNames, Compressor, decompress, isCompressionFaster } from "../../src/wire/compress.ts";
-import {
-  brotliCompressSync,
-  constants,
-  deflateRawSync,
-  inflateRawSync,
-  zstdCompressSync,
-  zstdDecompressSync,
-} from "node:zlib";
+import { runProcess } from "../testing/process.ts";
+import type { BombOutcome } from "./bomb_opener.ts";
+import { inflateRawSync, zstdDecompressSync } from "node:zlib";
 
 const KiB = 1024;
 const noise = crypto.getRandomValues(new Uint8Array(64 * KiB));
@@ -64,21 +59,15 @@ for (const name of packing) {
   });
 }
 
-Deno.test("decompress() stops a bomb of 256 MiB at one message, with either lie about its size", () => {
-  const zeros = new Uint8Array(256 * KiB * KiB);
-  const bombs: Record<string, Uint8Array> = {
-    zstd: zstdCompressSync(zeros),
-    deflate: deflateRawSync(zeros, { level: 1 }),
-    brotli: brotliCompressSync(zeros, { params: { [constants.BROTLI_PARAM_QUALITY]: 1 } }),
-  };
-  for (const name of packing) {
-    for (const claimed of [zeros.length, limits.messageSizeMax]) {
-      const body = concatBytes(new ByteWriter().u32(claimed).take(), bombs[name]);
-      const before = Deno.memoryUsage().rss;
-      assertThrows(() => decompress({ kind: kinds[name as keyof typeof kinds], body }), ProtocolError);
-      const grown = Deno.memoryUsage().rss - before;
-      assert(grown < 64 * KiB * KiB, `${name} took ${grown} bytes`);
-    }
+Deno.test("decompress() stops a bomb of 256 MiB at one message, with either lie about its size", async () => {
+  // In a process of its own: tests of other files take and free memory meanwhile.
+  const opener = new URL("bomb_opener.ts", import.meta.url).pathname;
+  const { stdout } = await runProcess(Deno.execPath(), ["run", "-A", opener], { expectCode: 0 });
+  const outcomes: BombOutcome[] = JSON.parse(stdout);
+  assertEquals(outcomes.map(({ name }) => name), packing.flatMap((name) => [name, name]));
+  for (const { name, error, grownBytes } of outcomes) {
+    assertEquals(error, "ProtocolError", name);
+    assert(grownBytes < 64 * KiB * KiB, `${name} took ${grownBytes} bytes`);
   }
 });
 
