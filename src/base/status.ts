@@ -97,7 +97,7 @@ export type GuardState = "waiting" | "confirmed" | "refused";
 
 /** Something that a guard held back, and what was decided about it. */
 export interface GuardStatus {
-  /** `ROOT_GUARD` for a root that is another directory than before. */
+  /** `"root"` for a root that is another directory than before. */
   id: string;
   kind: GuardKind;
   state: GuardState;

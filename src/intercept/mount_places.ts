@@ -24,9 +24,8 @@ export class MountPlaces {
     const before = this.#mounts;
     const hadFiles = this.files.length > 0;
     this.#mounts = new Map();
-    const start = this.#root === "/" ? 1 : this.#root.length + 1;
-    for (const { id, path } of mountsBelow(this.#root)) {
-      this.#mounts.set(path.slice(start), { id, isFile: isFile(path) });
+    for (const { id, path, place } of mountsBelow(this.#root)) {
+      this.#mounts.set(place, { id, isFile: isFile(path) });
     }
     if (!hadFiles) this.#filesSinceMs = systemClock.nowMs();
     const places = new Set([...before.keys(), ...this.#mounts.keys()]);

@@ -21,10 +21,18 @@ export interface Mount {
   type: string;
 }
 
-/** Reads what is mounted at or below a directory, without what another mount at the same place hides. */
-export function mountsBelow(directory: string): Mount[] {
+/** Something that is mounted below a directory. */
+export interface MountBelow extends Mount {
+  /** Path relative to the directory. */
+  place: string;
+}
+
+/** Reads what is mounted below a directory, without what another mount at the same place hides. */
+export function mountsBelow(directory: string): MountBelow[] {
+  const above = directory === "/" ? "" : directory;
   return parseMounts(Deno.readFileSync("/proc/self/mountinfo"))
-    .filter(({ path }) => path !== directory && isWithin(path, directory === "/" ? "" : directory));
+    .filter(({ path }) => path !== directory && isWithin(path, above))
+    .map((mount) => ({ ...mount, place: mount.path.slice(above.length + 1) }));
 }
 
 /** Reads all mounts from the text of `mountinfo`; of several at one place the last, which is what can be seen there. */

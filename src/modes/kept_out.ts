@@ -6,7 +6,7 @@
 import { errorCode } from "../base/errors.ts";
 import { limits } from "../base/limits.ts";
 import { isWithin } from "../base/path.ts";
-import { type Mount, mountsBelow } from "../intercept/mounts.ts";
+import { type MountBelow, mountsBelow } from "../intercept/mounts.ts";
 import type { KeptOut } from "../source/set_scope.ts";
 import { realPathOf } from "../target/places.ts";
 
@@ -63,20 +63,19 @@ export function keptOutOf(options: KeptOutOptions): () => ReadonlyMap<string, Ke
 
 function* mountsIn(root: string, oneFileSystem: boolean): Iterable<[string, KeptOut]> {
   const device = oneFileSystem ? deviceOf(root) : undefined;
-  for (const { path, type } of mountsKnown(root)) {
-    const relative = relativeTo(root, path)!;
+  for (const { path, place, type } of mountsKnown(root)) {
     if (kernelTypes.has(type)) {
       const reason = `"${type}" is a file system of the kernel`;
-      yield [relative, { path: relative, reason, keepsDirectory: true }];
+      yield [place, { path: place, reason, keepsDirectory: true }];
     } else if (oneFileSystem && deviceOf(path) !== device) {
       const reason = `it is on another file system ("${type}")`;
-      yield [relative, { path: relative, reason, keepsDirectory: true, isByOption: true }];
+      yield [place, { path: place, reason, keepsDirectory: true, isByOption: true }];
     }
   }
 }
 
 /** Mounts below a directory; none where the system does not say. */
-function mountsKnown(root: string): Mount[] {
+function mountsKnown(root: string): MountBelow[] {
   try {
     return mountsBelow(root);
   } catch (error) {

@@ -22,11 +22,11 @@ import { type MirrorOptions, parseMirrorOptions } from "./mirror_options.ts";
 import { realPathOf } from "../target/places.ts";
 import { loadGuardBook, loadMounts } from "./guard_options.ts";
 import { type ExitCode, exitCodes, type Io, printJson } from "./mode.ts";
+import { printProblems } from "./problem_lines.ts";
 import { noProgress, progress } from "./progress.ts";
 import { rootTrouble } from "./root_trouble.ts";
 import { rulesOfOnePass } from "./rule_options.ts";
 import { holdsTargets, reachTarget } from "./targets.ts";
-import { printProblems } from "./problem_lines.ts";
 
 /** Runs `mirror`. */
 export async function run(args: string[], io: Io): Promise<ExitCode> {

@@ -121,7 +121,7 @@ export class Detector {
         else {
           below.push(path);
           const isOtherDevice = device !== undefined && stat.dev !== device;
-          if (this.#context.mounts.isMountPoint(path, { isOtherDevice })) this.#context.mounts.note(path);
+          if (isOtherDevice || this.#context.mounts.isListed(path)) this.#context.mounts.note(path);
           if (this.#isVanished(path)) return;
         }
         if (standing === "passage" && !this.#context.index.has(path)) return;

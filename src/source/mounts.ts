@@ -7,6 +7,7 @@
  * *vanished*: what the target has below it stays, as leftovers, until it is mounted again or somebody purges them.
  * @module
  */
+import { errorCode } from "../base/errors.ts";
 import { limits } from "../base/limits.ts";
 import { parentPath } from "../base/path.ts";
 import { mountsBelow } from "../intercept/mounts.ts";
@@ -20,8 +21,6 @@ export interface MountsOptions {
   known: Iterable<string>;
   /** Makes the mount points survive power loss. */
   save: (paths: string[]) => void;
-  /** Mount points below the root as the system lists them now. @default those of the machine */
-  listed?: () => Set<string>;
 }
 
 /** Mount points of one tree. Bounded: further ones are not remembered. */
@@ -29,19 +28,16 @@ export class Mounts {
   readonly #options: MountsOptions;
   /** Whether each was vanished when it was looked at last. */
   readonly #known = new Map<string, boolean>();
-  readonly #listed: () => Set<string>;
-  /** What was listed a moment ago. */
+  /** What the system listed a moment ago. */
   #recent: { atMs: number; paths: Set<string> } | undefined;
 
   constructor(options: MountsOptions) {
     this.#options = options;
-    this.#listed = options.listed ?? (() => listedBelow(options.tree.rootPath));
     for (const path of options.known) this.#known.set(path, false);
   }
 
-  /** Whether something is mounted at a directory, which `isOtherDevice` tells of most. May be late by a moment. */
-  isMountPoint(path: string, { isOtherDevice }: { isOtherDevice: boolean }): boolean {
-    if (isOtherDevice) return true;
+  /** Whether the system lists a directory as a mount point. May be late by `limits.mountsReadMs`. */
+  isListed(path: string): boolean {
     const nowMs = performance.now();
     if (!this.#recent || nowMs - this.#recent.atMs > limits.mountsReadMs) {
       this.#recent = { atMs: nowMs, paths: this.#listed() };
@@ -107,12 +103,15 @@ export class Mounts {
     }
     return changed;
   }
-}
 
-/** Paths relative to a root; none where the system does not list mounts. */
-function listedBelow(rootPath: string): Set<string> {
-  if (Deno.build.os !== "linux") return new Set();
-  const root = Deno.realPathSync(rootPath);
-  const from = root === "/" ? 1 : root.length + 1;
-  return new Set(mountsBelow(root).map(({ path }) => path.slice(from)));
+  /** Mount points that the system lists now; none where it lists none, or the root is gone. */
+  #listed(): Set<string> {
+    try {
+      const root = Deno.realPathSync(this.#options.tree.rootPath);
+      return new Set(mountsBelow(root).map(({ place }) => place));
+    } catch (error) {
+      if (!errorCode(error)) throw error;
+      return new Set();
+    }
+  }
 }

@@ -100,10 +100,8 @@ export class Moves {
     if (!index.has(from) || !index.isDirectory(parentPath(path))) return;
     const standing = index.get(path);
     // Another one came here meanwhile, on the way to where it is.
-    if (standing && !(replaced && sameFile(standing, replaced))) {
-      if (Deno.env.get("DBG")) console.error("DBG other came", path, standing, replaced);
-      return this.#context.lookAgain(path, batch.ticket);
-    }
+    const isExpected = !standing || (replaced && sameFile(standing, replaced));
+    if (!isExpected) return this.#context.lookAgain(path, batch.ticket);
     const sequence = this.#context.push(
       { kind: "rename", path: from, to: path, exchange: false },
       batch.priority,

@@ -142,7 +142,7 @@ export class Resting {
     return name;
   }
 
-  /** A name was found to be gone that the target does not have. */
+  /** A name was found to be gone, whether the target has it or not. */
   noteChange(): void {
     this.#changes++;
   }
@@ -175,8 +175,8 @@ export class Resting {
     const names = certainty
       ? this.#takeWhile((name) => this.#isDue(name))
       : this.#takePressed({ oldestTicket, isSearching });
-    // What a name held may live on under one that is left for the next batch.
     if (names[0]?.isDirectory) return { names, certainty: "kept" };
+    // What a name held may live on under one that is left for the next batch.
     return { names, certainty: this.#taken.size === 0 && certainty ? certainty : "pressed" };
   }
 
@@ -288,11 +288,10 @@ export class Resting {
    */
   #takeWhile(isTurn: (name: RestingName) => boolean, atMs = Infinity): RestingName[] {
     const names: RestingName[] = [];
-    const directories = new Map<string, RestingName>();
-    for (const [path, name] of this.#taken) if (name.isDirectory) directories.set(path, name);
-    for (const from of [directories, this.#taken, this.#gone]) {
+    const directories = [...this.#taken.values()].filter(({ isDirectory }) => isDirectory);
+    for (const from of [directories, this.#taken.values(), this.#gone.values()]) {
       let isAnyLeft = false;
-      for (const name of from.values()) {
+      for (const name of from) {
         if (names.length >= limits.restingBatch) break;
         if (isTurn(name)) names.push(name);
         else {

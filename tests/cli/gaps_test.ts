@@ -8,7 +8,7 @@
 import { assertEquals, assertGreater, assertMatch } from "@std/assert";
 import type { GapStatus, SourceStatus } from "../../src/base/status.ts";
 import { callControl, findDaemon } from "../../src/control/client.ts";
-import { lacks, watchingInterceptors } from "../testing/needs.ts";
+import { lacks, losslessInterceptors } from "../testing/needs.ts";
 import { runProcess, startProcess } from "../testing/process.ts";
 import { openReplication, type Replication } from "../testing/replication.ts";
 import { understudyCommand } from "../testing/understudy.ts";
@@ -17,7 +17,7 @@ import { waitFor } from "../testing/wait.ts";
 const ignore = lacks("linux");
 
 /** Interceptors under test: each must close every gap that is not said to be another's (`isWatched` below). */
-const interceptors = watchingInterceptors().filter((name) => name !== "watchfs");
+const interceptors = losslessInterceptors();
 
 /** Runs a shell script in the source. */
 async function shell({ source }: Replication, script: string): Promise<void> {

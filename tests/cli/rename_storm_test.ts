@@ -8,7 +8,7 @@
  * @module
  */
 import { assert, assertEquals } from "@std/assert";
-import { lacks, watchingInterceptors } from "../testing/needs.ts";
+import { lacks, losslessInterceptors } from "../testing/needs.ts";
 import { runProcess } from "../testing/process.ts";
 import { openReplication, type Replication } from "../testing/replication.ts";
 
@@ -85,7 +85,7 @@ for top in ["a", "b", "c", "d"]:
   return outside;
 }
 
-const interceptors = watchingInterceptors().filter((name) => name !== "watchfs");
+const interceptors = losslessInterceptors();
 
 for (const interceptor of interceptors) {
   for (const leaves of [false, true]) {

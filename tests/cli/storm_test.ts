@@ -5,13 +5,13 @@
  * @module
  */
 import { assertEquals, assertGreater } from "@std/assert";
-import { lacks, watchingInterceptors } from "../testing/needs.ts";
+import { lacks, losslessInterceptors } from "../testing/needs.ts";
 import { runProcess } from "../testing/process.ts";
 import { openReplication, type Replication } from "../testing/replication.ts";
 
 const ignore = lacks("linux", "command python3", "command git", "command tar", "command npm");
 /** Those that lose nothing. */
-const interceptors = watchingInterceptors().filter((name) => name !== "watchfs");
+const interceptors = losslessInterceptors();
 
 const factor = Number(Deno.env.get("UNDERSTUDY_STORM") ?? 1);
 /** Files that each of two writers makes, and renames. */

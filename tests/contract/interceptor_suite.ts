@@ -10,6 +10,7 @@ import type { Hint, Interceptor, InterceptorOptions } from "../../src/intercept/
 import type { Tree } from "../../src/sys/file_system.ts";
 import { systemFileSystem } from "../../src/sys/system.ts";
 import { TreeModel } from "../intercept/tree_model.ts";
+import { openPaths } from "../testing/descriptors.ts";
 import { runProcess } from "../testing/process.ts";
 import { tempDirectory } from "../testing/temp.ts";
 import { waitFor } from "../testing/wait.ts";
@@ -576,12 +577,5 @@ export async function touchEveryDirectory(root: string): Promise<void> {
 /** Descriptors of interceptors in this process, where a system shows them. */
 function openDescriptors(): number {
   if (Deno.build.os !== "linux") return 0;
-  const links = [...Deno.readDirSync("/proc/self/fd")].map(({ name }) => {
-    try {
-      return Deno.readLinkSync(`/proc/self/fd/${name}`);
-    } catch {
-      return "";
-    }
-  });
-  return links.filter((link) => /inotify|fanotify|eventfd|mountinfo/.test(link)).length;
+  return openPaths().filter((link) => /inotify|fanotify|eventfd|mountinfo/.test(link)).length;
 }

@@ -12,12 +12,11 @@ import { Random } from "./random.ts";
 
 /** Does changes. */
 export class SimulatedActor {
-  readonly #tree: () => Tree;
+  readonly #tree: Tree;
   #number = 0;
   #hints: Hint[] = [];
 
-  /** @param tree Gives the tree: another one each time the power was cut. */
-  constructor(tree: () => Tree) {
+  constructor(tree: Tree) {
     this.#tree = tree;
   }
 
@@ -33,7 +32,7 @@ export class SimulatedActor {
   }
 
   #act(action: TreeAction): void {
-    const tree = this.#tree();
+    const tree = this.#tree;
     const { path } = action;
     switch (action.do) {
       case "write":
@@ -89,7 +88,7 @@ export class SimulatedActor {
   }
 
   #write(path: string, size: number): void {
-    const tree = this.#tree();
+    const tree = this.#tree;
     if (!tree.stat(path)) tree.open(path, { access: "create", mode: 0o644 }).close();
     this.#change(path, (file) => {
       file.truncate(0);
@@ -98,13 +97,13 @@ export class SimulatedActor {
   }
 
   #change(path: string, change: (file: ReturnType<Tree["open"]>, size: number) => void): void {
-    using file = this.#tree().open(path, { access: "write" });
+    using file = this.#tree.open(path, { access: "write" });
     change(file, file.stat().size);
     this.#look(path);
   }
 
   #rename(from: string, to: string, paired = true): void {
-    const tree = this.#tree();
+    const tree = this.#tree;
     const isDirectory = tree.stat(from)?.kind === "directory";
     tree.rename(from, to);
     if (paired) return void this.#hints.push(moved(from, to, isDirectory));
@@ -114,14 +113,14 @@ export class SimulatedActor {
   }
 
   #exchange(a: string, b: string): void {
-    const tree = this.#tree();
+    const tree = this.#tree;
     const [isDirectory, isOther] = [a, b].map((path) => tree.stat(path)?.kind === "directory");
     tree.rename(a, b, { exchange: true });
     this.#hints.push(moved(a, b, isDirectory), moved(b, a, isOther));
   }
 
   #removeAll(path: string): void {
-    const tree = this.#tree();
+    const tree = this.#tree;
     if (tree.stat(path)?.kind === "directory") {
       for (const { name } of tree.list(path)) this.#removeAll(joinPath(path, name));
       tree.removeDirectory(path);

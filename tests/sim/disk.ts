@@ -59,8 +59,8 @@ const MOMENTS_MAX = 200;
 export class SimulatedDisk implements FileSystem {
   readonly name = "linux";
   readonly abilities: FileSystem["abilities"];
+  readonly device: number;
   readonly #nowMs: () => number;
-  readonly #device: number;
   #inodes = 1n;
   #top: Inode;
   /** Moments since the last sync of names, the first of which is durable. */
@@ -77,8 +77,8 @@ export class SimulatedDisk implements FileSystem {
   ) {
     this.abilities = { ...linuxFileSystem().abilities, syncAll };
     this.#nowMs = nowMs;
-    this.#device = device;
-    this.#top = this.#make("directory", 0o755, undefined);
+    this.device = device;
+    this.#top = this.make("directory", 0o755, undefined);
     this.#moments = [this.#moment()];
   }
 
@@ -88,7 +88,7 @@ export class SimulatedDisk implements FileSystem {
     for (const name of rootPath.split("/").filter(Boolean)) {
       let next = at.entries.get(name);
       if (!next) {
-        at.entries.set(name, next = this.#make("directory", 0o755, at));
+        at.entries.set(name, next = this.make("directory", 0o755, at));
         this.syncNames();
       }
       if (next.kind !== "directory") fail("ENOTDIR", "open", rootPath);
@@ -114,12 +114,12 @@ export class SimulatedDisk implements FileSystem {
     for (const write of inode.writes) {
       const fate = random.below(3);
       if (fate === 0) continue;
-      if ("size" in write) data = resized(data, write.size);
-      else {data = written(
-          data,
-          fate === 1 ? write.bytes : write.bytes.subarray(0, write.bytes.length >> 1),
-          write.offset,
-        );}
+      if ("size" in write) {
+        data = resized(data, write.size);
+      } else {
+        const size = fate === 1 ? write.bytes.length : write.bytes.length >> 1;
+        data = written(data, write.bytes.subarray(0, size), write.offset);
+      }
     }
     inode.data = inode.synced = data;
     inode.writes = [];
@@ -127,16 +127,27 @@ export class SimulatedDisk implements FileSystem {
 
   // ——— For trees and files ———
 
-  get device(): number {
-    return this.#device;
-  }
-
   nowNs(): bigint {
     return BigInt(Math.round(this.#nowMs() * 1000)) * 1000n;
   }
 
-  make(kind: Inode["kind"], mode: number, parent: Inode, target = ""): Inode {
-    return this.#make(kind, mode, parent, target);
+  make(kind: Inode["kind"], mode: number, parent: Inode | undefined, target = ""): Inode {
+    const now = this.nowNs();
+    return {
+      number: this.#inodes++,
+      kind,
+      target,
+      mode,
+      uid: 0,
+      gid: 0,
+      mtimeNs: now,
+      ctimeNs: now,
+      data: NO_BYTES,
+      synced: NO_BYTES,
+      writes: [],
+      entries: new Map(),
+      parent,
+    };
   }
 
   /** Names or attributes changed. */
@@ -158,25 +169,6 @@ export class SimulatedDisk implements FileSystem {
   syncAll(): void {
     for (const inode of this.#moment().keys()) this.syncContents(inode);
     this.syncNames();
-  }
-
-  #make(kind: Inode["kind"], mode: number, parent: Inode | undefined, target = ""): Inode {
-    const now = this.nowNs();
-    return {
-      number: this.#inodes++,
-      kind,
-      target,
-      mode,
-      uid: 0,
-      gid: 0,
-      mtimeNs: now,
-      ctimeNs: now,
-      data: NO_BYTES,
-      synced: NO_BYTES,
-      writes: [],
-      entries: new Map(),
-      parent,
-    };
   }
 
   #moment(): Moment {
@@ -302,7 +294,7 @@ class SimulatedTree implements Tree {
   }
 
   setAttributes(path: string, change: AttributeChange): void {
-    change_(this.#existing("set attributes of", path), change, this.disk);
+    applyChange(this.#existing("set attributes of", path), change, this.disk);
   }
 
   syncDirectory(path: string): void {
@@ -434,7 +426,7 @@ class SimulatedFile implements OpenFile {
 
   setAttributes(change: AttributeChange): void {
     this.#check();
-    change_(this.inode, change, this.#disk);
+    applyChange(this.inode, change, this.#disk);
   }
 
   sync(): void {
@@ -474,7 +466,7 @@ function statOf(inode: Inode, { device }: SimulatedDisk): Stat {
   return { kind, mode, uid, gid, size, mtimeNs, ctimeNs, dev: device, ino: number, linkCount: 1 };
 }
 
-function change_(inode: Inode, change: AttributeChange, disk: SimulatedDisk): void {
+function applyChange(inode: Inode, change: AttributeChange, disk: SimulatedDisk): void {
   const { mode, uid, gid, mtimeNs } = change;
   if (mode !== undefined && inode.kind !== "symlink") inode.mode = mode;
   inode.uid = uid ?? inode.uid;

@@ -3,8 +3,7 @@
  * what is simulated runs the same way each time, and pauses of minutes take none.
  * @module
  */
-import type { Clock } from "../../src/base/clock.ts";
-import { yieldToEvents } from "../../src/base/clock.ts";
+import { type Clock, yieldToEvents } from "../../src/base/clock.ts";
 import { Random } from "./random.ts";
 
 interface Timer {

@@ -17,7 +17,7 @@ import { joinPath } from "../../src/base/path.ts";
 import type { Hint } from "../../src/intercept/interceptor.ts";
 import { limits } from "../../src/base/limits.ts";
 import type { Tree } from "../../src/sys/file_system.ts";
-import { isTreeAction, type TreeAction, type WorldAction } from "../source/tree_actions.ts";
+import { befall, isTreeAction, type TreeAction, type WorldAction } from "../source/tree_actions.ts";
 import { Trouble } from "../testing/faulty_file_system.ts";
 import { lookBelow, Pair } from "../testing/loopback.ts";
 import { SimulatedActor } from "./actor.ts";
@@ -51,11 +51,10 @@ const STEP_MS = 1;
 /** A world. Time is simulated from its making until it is disposed of. */
 export class SimulatedWorld implements AsyncDisposable {
   readonly #time: SimulatedTime;
-  readonly #sourceDisk: SimulatedDisk;
   readonly #targetDisk: SimulatedDisk;
   readonly #actor: SimulatedActor;
   readonly #pair: Pair;
-  #source: Tree;
+  readonly #source: Tree;
   #unheard: Hint[] = [];
   /** Digests of all contents that files of the source ever had. */
   readonly #versions = new Set<string>();
@@ -64,10 +63,11 @@ export class SimulatedWorld implements AsyncDisposable {
 
   private constructor(time: SimulatedTime, disks: [SimulatedDisk, SimulatedDisk], pair: Pair) {
     this.#time = time;
-    [this.#sourceDisk, this.#targetDisk] = disks;
+    const [sourceDisk, targetDisk] = disks;
+    this.#targetDisk = targetDisk;
     this.#pair = pair;
-    this.#source = this.#sourceDisk.openTree(pair.sourceRoot);
-    this.#actor = new SimulatedActor(() => this.#source);
+    this.#source = sourceDisk.openTree(pair.sourceRoot);
+    this.#actor = new SimulatedActor(this.#source);
   }
 
   /** @param directory An empty directory, for the databases. */
@@ -134,19 +134,15 @@ export class SimulatedWorld implements AsyncDisposable {
         return await this.#time.pass(STEP_MS, action.count);
       case "pass":
         return await this.#time.pass(action.ms);
-      case "cut":
-        target.faults = { ...target.faults, cutAfter: action.after, keepsTail: action.keepsTail };
-        return;
-      case "delay":
-        target.faults = { ...target.faults, delayTurns: action.turns };
-        return;
       case "restart source":
         return await this.#restartSource(action.saves);
       case "crash target":
         this.#noteAcked();
-        return target.crash();
+        return befall(target, action);
+      case "cut":
+      case "delay":
       case "crash target at call":
-        return target.crashAt(action.call, action.phase);
+        return befall(target, action);
       case "cut power":
         this.#noteAcked();
         target.crash();

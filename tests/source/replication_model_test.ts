@@ -25,7 +25,15 @@ import fc from "fast-check";
 import { yieldToEvents } from "../../src/base/clock.ts";
 import { lookBelow, Pair } from "../testing/loopback.ts";
 import { tempDirectory } from "../testing/temp.ts";
-import { type Action, history, isTreeAction, type Naming, TreeActor, type Unheard } from "./tree_actions.ts";
+import {
+  type Action,
+  befall,
+  history,
+  isTreeAction,
+  type Naming,
+  TreeActor,
+  type Unheard,
+} from "./tree_actions.ts";
 
 const HISTORIES = Number(Deno.env.get("UNDERSTUDY_HISTORIES") ?? 1_000);
 const SEED = Number(Deno.env.get("UNDERSTUDY_SEED") ?? Date.now() % 1_000_000);
@@ -67,20 +75,15 @@ class World {
         for (let i = 0; i < action.count; i++) await yieldToEvents();
         return;
       case "cut":
-        target.faults = { ...target.faults, cutAfter: action.after, keepsTail: action.keepsTail };
-        return;
       case "delay":
-        target.faults = { ...target.faults, delayTurns: action.turns };
-        return;
+      case "crash target":
+      case "crash target at call":
+        return befall(target, action);
       case "restart source":
         await this.#pair.stop({ saves: action.saves });
         // A new source watches first and then scans: what was not heard is found.
         this.#unheard = [];
         return this.#pair.start();
-      case "crash target":
-        return target.crash();
-      case "crash target at call":
-        return target.crashAt(action.call, action.phase);
       case "settle":
         await this.#settle();
         return this.#compare("in between: ");

@@ -30,7 +30,7 @@ import { errorCode } from "../../src/base/errors.ts";
 import { baseName, isWithin, joinPath, parentPath } from "../../src/base/path.ts";
 import type { Hint } from "../../src/intercept/interceptor.ts";
 import { systemFileSystem } from "../../src/sys/system.ts";
-import { lookBelow, moved } from "../testing/loopback.ts";
+import { lookBelow, type LoopbackTarget, moved } from "../testing/loopback.ts";
 
 /** A change of the tree. */
 export type TreeAction =
@@ -54,12 +54,16 @@ export type WorldAction =
   | { do: "overflow" }
   /** The event loop turns so often. */
   | { do: "turn"; count: number }
+  | TargetAction
+  | { do: "restart source"; saves: boolean }
+  | { do: "settle" };
+
+/** What befalls a target, or the line to it. */
+export type TargetAction =
   | { do: "cut"; after: number; keepsTail: boolean }
   | { do: "delay"; turns: number }
-  | { do: "restart source"; saves: boolean }
   | { do: "crash target" }
-  | { do: "crash target at call"; call: number; phase: "before" | "after" }
-  | { do: "settle" };
+  | { do: "crash target at call"; call: number; phase: "before" | "after" };
 
 /** What waits to be heard: its hints, as they are when it is heard. */
 export type Unheard = () => Hint[];
@@ -359,6 +363,22 @@ class Hints {
       // Where one of its directories is gone, a rename is a change at the other.
       return known.map((path) => lookBelow(path));
     });
+  }
+}
+
+/** Lets it happen. */
+export function befall(target: LoopbackTarget, action: TargetAction): void {
+  switch (action.do) {
+    case "cut":
+      target.faults = { ...target.faults, cutAfter: action.after, keepsTail: action.keepsTail };
+      return;
+    case "delay":
+      target.faults = { ...target.faults, delayTurns: action.turns };
+      return;
+    case "crash target":
+      return target.crash();
+    case "crash target at call":
+      return target.crashAt(action.call, action.phase);
   }
 }
 

@@ -4,6 +4,7 @@ import { SystemError } from "../../src/base/errors.ts";
 import type { FileSystem, Tree } from "../../src/sys/file_system.ts";
 import { linuxFileSystem } from "../../src/sys/linux.ts";
 import { systemFileSystem } from "../../src/sys/system.ts";
+import { openPaths } from "../testing/descriptors.ts";
 
 const fileSystem = findFileSystem();
 const ignore = fileSystem === undefined;
@@ -209,17 +210,6 @@ Deno.test("linux: errors name the errno, the verb and the whole path", { ignore 
     );
   });
 });
-
-/** What the descriptors of this process lead to. */
-function openPaths(): string[] {
-  return [...Deno.readDirSync("/proc/self/fd")].map(({ name }) => {
-    try {
-      return Deno.readLinkSync(`/proc/self/fd/${name}`);
-    } catch {
-      return "";
-    }
-  });
-}
 
 Deno.test("linux: trees leave no descriptor open", { ignore }, () => {
   withTree((tree) => {

@@ -43,6 +43,11 @@ export function watchingInterceptors(): string[] {
   return lacks("linux", "root") ? ["inotify", "watchfs"] : ["fanotify", "inotify", "watchfs"];
 }
 
+/** Those of them that lose nothing. */
+export function losslessInterceptors(): string[] {
+  return watchingInterceptors().filter((name) => name !== "watchfs");
+}
+
 /** Where a command is, as a shell would find it, the system's own directories included. */
 export function commandPath(name: string): string | undefined {
   const directories = `${Deno.env.get("PATH") ?? ""}:/usr/sbin:/usr/bin:/sbin:/bin`.split(":");
