@@ -4,6 +4,7 @@
  * @module
  */
 import { TransientError } from "../base/errors.ts";
+import { parentPath } from "../base/path.ts";
 import type { TargetExplanation } from "../base/explanation.ts";
 import type { GuardState, LaneState, LeftoverStatus } from "../base/status.ts";
 import type { PlanPolicy } from "../mirror/plan.ts";
@@ -97,6 +98,10 @@ export class Decisions {
       index.markLeftover(path, state === "refused" && statOrUndefined(tree, path) === undefined);
       agenda.markDirty(path);
       if (index.isDirectory(path)) agenda.lookBelow(path);
+    }
+    for (const parent of new Set(paths.map(parentPath))) {
+      // What stands in the place of their directory waited for this.
+      if (statOrUndefined(tree, parent)?.kind !== "directory") agenda.markDirty(parent);
     }
     bell.ring();
   }

@@ -42,6 +42,20 @@ export class Deletions {
   }
 
   /**
+   * Removes what the target has where something else stands now, unless a guard or leftovers keep what is below it.
+   *
+   * @returns Whether there is room now.
+   */
+  async makeRoom(path: string, batch: Batch): Promise<boolean> {
+    const { guard, planned, problem } = this.#context;
+    // It is looked at again when the user has decided.
+    if (guard && !planned && !guard.admitsClearing(path)) return false;
+    if (await this.remove(path, batch)) return true;
+    problem(path, "replace", new Error("leftovers stand in its place on the target"));
+    return false;
+  }
+
+  /**
    * Removes a leftover with everything below it.
    *
    * @returns How many entries were removed.

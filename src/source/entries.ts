@@ -71,13 +71,7 @@ export class Entries {
       case "keep":
         return this.#context.kept?.(path, step.reason);
       case "make":
-        if (step.replaces && !await this.#deletions.remove(path, batch)) {
-          return this.#context.problem(
-            path,
-            "replace",
-            new Error("leftovers stand in its place on the target"),
-          );
-        }
+        if (step.replaces && !await this.#deletions.makeRoom(path, batch)) return;
         return this.#make(path, stat, linkTarget, batch);
       case "contents":
         // Another file under the name: it was put there by a rename.

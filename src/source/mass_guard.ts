@@ -93,13 +93,22 @@ export class MassGuard {
     if (undecided.length === 0) return admitted;
     const losses = this.#losses(topmost(undecided));
     const count = sum(losses);
-    if (count > 0 && (book.waiting || this.#isMassDeletion(count))) {
+    if (count > 0 && (book.waiting || this.#isMassDeletion(count, undecided))) {
       this.hold(losses);
       const held = new Set(losses.map(([path]) => path));
       return [...admitted, ...undecided.filter((path) => !held.has(path) && !hasAncestor(path, held))];
     }
     this.#deleted.push({ atMs: this.#options.nowMs(), count });
     return [...admitted, ...undecided];
+  }
+
+  /**
+   * Whether the target may lose everything below a directory, since something else stands in its place. What it may not
+   * lose is held.
+   */
+  admitsClearing(directory: string): boolean {
+    const below = this.#options.index.children(directory).map((name) => joinPath(directory, name));
+    return this.admit(below).length === below.length;
   }
 
   /** Holds deletions. */
@@ -147,13 +156,16 @@ export class MassGuard {
     return isMass;
   }
 
-  #isMassDeletion(count: number): boolean {
+  #isMassDeletion(count: number, asked: string[]): boolean {
     const { index, thresholds, resting } = this.#options;
     if (!thresholds.deletions) return false;
     this.#forgetOld();
     const before = this.#deleted.reduce((all, each) => all + each.count, 0);
+    const counted = new Set(asked);
     let next = 0;
-    for (const path of resting()) if (!this.#made.has(path)) next++;
+    for (const path of resting()) {
+      if (!this.#made.has(path) && !counted.has(path) && !hasAncestor(path, counted)) next++;
+    }
     const all = Math.max(count + next, this.#foreseenDeletions) + before;
     const size = index.size + before;
     return isMuch(all, size, thresholds.deletions);

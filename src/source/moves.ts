@@ -79,7 +79,7 @@ export class Moves {
       return false;
     }
     const plain = held.kind !== "directory" && stat.kind !== "directory";
-    return plain || await this.#deletions.remove(path, batch);
+    return plain || await this.#deletions.makeRoom(path, batch);
   }
 
   /** Where it lives on is not known yet: until then the target keeps it under a name that is gone, or is looked at. */

@@ -25,9 +25,11 @@ export function exchangedRootStatus(sinceMs: number, entriesCount: number): Guar
 
 /** Whether two identities, of two runs, are of the same root. What one of them does not tell is not compared. */
 export function isSameRoot(known: string, identity: string): boolean {
-  const [knownIno, knownMadeMs = "0"] = known.split(":");
-  const [ino, madeMs = "0"] = identity.split(":");
-  return knownIno === ino && (knownMadeMs === madeMs || knownMadeMs === "0" || madeMs === "0");
+  const [knownIno, knownMadeMs = "0", knownFileSystem = ""] = known.split(":");
+  const [ino, madeMs = "0", fileSystem = ""] = identity.split(":");
+  return knownIno === ino &&
+    (knownMadeMs === madeMs || knownMadeMs === "0" || madeMs === "0") &&
+    (knownFileSystem === fileSystem || knownFileSystem === "" || fileSystem === "");
 }
 
 /** An opened root and its identity. */
@@ -44,12 +46,13 @@ export class RootGuard {
   }
 
   /**
-   * Identity of the root, for {@linkcode isSameRoot} in a later run: inode number, and when the directory was made. The
-   * number alone is that of every root of a file system; the device's may be another one after each boot.
+   * Identity of the root, for {@linkcode isSameRoot} in a later run: inode number, when the directory was made, and its
+   * file system. The number alone is that of every root of a file system, and several are made within one second; the
+   * device's may be another one after each boot.
    */
   get identity(): string {
     const madeMs = Deno.statSync(this.tree.rootPath).birthtime?.getTime() ?? 0;
-    return `${this.#opened.ino}:${madeMs}`;
+    return `${this.#opened.ino}:${madeMs}:${this.tree.fileSystemId()}`;
   }
 
   /** Whether the path still names the directory that was opened. */

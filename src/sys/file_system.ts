@@ -140,6 +140,8 @@ export interface Tree extends Disposable {
   syncAll(): void;
   /** Bytes free for this user, and in total. */
   space(): { freeBytes: number; totalBytes: number };
+  /** What tells its file system from all others, also after a boot; `""` where the system has no such number. */
+  fileSystemId(): string;
   /** Forgets directories it keeps open for speed. Call where others may have moved them. */
   forgetDirectories(): void;
   /** A tree rooted at a directory of this one, confined in the same way. */

@@ -27,6 +27,8 @@ const EPERM = 1, ENOENT = 2, ENXIO = 6, EACCES = 13, ENOTDIR = 20, EINVAL = 22, 
 const RENAME_EXCHANGE = 2;
 /** Bytes of a symbolic link's target, with room to see that it was cut. */
 const LINK_SIZE = 4096 + 1;
+/** Types (statfs(2)) whose `f_fsid` is made of their UUID: ext, btrfs, f2fs. Others make it of the device's number. */
+const typesWithLastingId = new Set([0xef53, 0x9123683e, 0xf2f52010]);
 
 /** How {@linkcode linuxFileSystem} reaches files. */
 export interface LinuxOptions {
@@ -200,16 +202,26 @@ class LinuxTree implements Tree {
   }
 
   space(): { freeBytes: number; totalBytes: number } {
-    // struct statfs: blocks u64 @16, available u64 @32, fragment size i64 @72.
-    const bytes = new Uint8Array(256);
-    const view = new DataView(bytes.buffer);
-    const root = this.#directories.find("");
-    if (libc().fstatfs(root, addressOf(bytes)) < 0) throw this.#error(errno(), "find the space of", "");
-    const blockSize = Number(view.getBigInt64(72, true));
+    const status = this.#statfs("find the space of");
+    const blockSize = Number(status.getBigInt64(72, true));
     return {
-      freeBytes: Number(view.getBigUint64(32, true)) * blockSize,
-      totalBytes: Number(view.getBigUint64(16, true)) * blockSize,
+      freeBytes: Number(status.getBigUint64(32, true)) * blockSize,
+      totalBytes: Number(status.getBigUint64(16, true)) * blockSize,
     };
+  }
+
+  fileSystemId(): string {
+    const status = this.#statfs("find the file system of");
+    if (!typesWithLastingId.has(Number(status.getBigInt64(0, true)))) return "";
+    return status.getBigUint64(56, true).toString(16);
+  }
+
+  /** `struct statfs`: type i64 @0, blocks u64 @16, available u64 @32, id u64 @56, fragment size i64 @72. */
+  #statfs(verb: string): DataView {
+    const bytes = new Uint8Array(256);
+    const root = this.#directories.find("");
+    if (libc().fstatfs(root, addressOf(bytes)) < 0) throw this.#error(errno(), verb, "");
+    return new DataView(bytes.buffer);
   }
 
   forgetDirectories(): void {

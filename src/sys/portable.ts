@@ -211,6 +211,10 @@ class PortableTree implements Tree {
     return { freeBytes: bavail * bsize, totalBytes: blocks * bsize };
   }
 
+  fileSystemId(): string {
+    return "";
+  }
+
   forgetDirectories(): void {
     // None is kept.
   }

@@ -24,9 +24,10 @@ async function guards(replication: Replication): Promise<GuardStatus[]> {
   return JSON.parse((await replication.run(["guard", "list", "--json"], { expectCode: 0 })).stdout);
 }
 
-/** Waits until a guard holds something. */
-function waitForGuard(replication: Replication): Promise<GuardStatus> {
-  return waitFor(async () => (await guards(replication))[0], { what: "a guard", timeoutMs: 60_000 });
+/** Waits until a guard holds something, or at least so many entries. */
+function waitForGuard(replication: Replication, count = 1): Promise<GuardStatus> {
+  const isHeld = async () => (await guards(replication)).find((guard) => guard.count >= count);
+  return waitFor(isHeld, { what: `a guard of ${count}`, timeoutMs: 60_000 });
 }
 
 async function exists(path: string): Promise<boolean> {
@@ -91,9 +92,10 @@ Deno.test({
     await using replication = await openReplication({ road: "local" });
     const { source, replica } = replication;
     await shell(source, fill);
-    await replication.watch();
+    // Each of both is held by itself, however slow the second one comes.
+    await replication.watch(["--guard-deletes", "250"]);
     await shell(source, "mv a ../away; rm -r b");
-    const { id } = await waitForGuard(replication);
+    const { id } = await waitForGuard(replication, 602);
     await replication.run(["guard", "refuse", id], { expectCode: 0 });
     await replication.waitForState("live");
     await replication.flush();
@@ -124,6 +126,36 @@ Deno.test({
     await replication.assertEqual();
   },
 });
+
+for (
+  const [what, replace] of [["a link", "ln -s ../d d"], ["a file", "echo new >d"], ["another", "mv e d"]]
+) {
+  Deno.test({
+    name: `a directory in whose place ${what} stands was deleted: that is held, too, until it is confirmed`,
+    ignore,
+    async fn() {
+      await using replication = await openReplication({ road: "local" });
+      const { source, replica } = replication;
+      await shell(source, `${fill}; mkdir d e; mv a b d; echo e >e/f`);
+      await replication.watch();
+      await shell(source, `mv d ..; ${replace}`);
+      const guard = await waitForGuard(replication);
+      assertEquals([guard.kind, guard.state], ["deletions", "waiting"]);
+      await shell(source, "echo new >new");
+      await waitFor(() => exists(`${replica}/new`), { what: "the new file", timeoutMs: 30_000 });
+      const kept = [...Deno.readDirSync(replica)].map(({ name }) => `${replica}/${name}`)
+        .find((path) => Deno.lstatSync(path).isDirectory && count(path) > 1 && !path.endsWith("/c"));
+      assertEquals([count(`${kept}/a`), count(`${kept}/b`)], [300, 300]);
+      await replication.stopWatching();
+      await replication.startWatching();
+      await replication.waitForState("blocked");
+      assertEquals([count(`${kept}/a`), count(`${kept}/b`)], [300, 300]);
+      await replication.run(["guard", "confirm", guard.id], { expectCode: 0 });
+      await replication.flush();
+      await replication.assertEqual();
+    },
+  });
+}
 
 Deno.test({
   name: "files that come back end the guard by themselves",
@@ -237,6 +269,13 @@ Deno.test({
     await replication.assertEqual();
     await shell(source, "rm c/3 c/4");
     await replication.run(args, { expectCode: 0 });
+    await replication.assertEqual();
+    await shell(source, "for i in $(seq 500); do echo $i >b/new$i; done");
+    await replication.run(args, { expectCode: 0 });
+    await shell(source, "rm -r b; ln -s c b");
+    assertEquals((await replication.run(args)).code, 3, "a link in the place of a directory deletes it");
+    assert(count(`${replica}/b`) >= 500);
+    await replication.run([...args, "--force-delete"], { expectCode: 0 });
     await replication.assertEqual();
   },
 });

@@ -311,6 +311,10 @@ class SimulatedTree implements Tree {
     return { freeBytes: 2 ** 40, totalBytes: 2 ** 41 };
   }
 
+  fileSystemId(): string {
+    return "simulated";
+  }
+
   forgetDirectories(): void {}
 
   subtree(path: string): Tree {

@@ -158,7 +158,7 @@ Deno.test({
     const guard = new RootGuard(systemFileSystem(), root);
     using _tree = guard.tree;
     assert(guard.stands());
-    assertMatch(guard.identity, new RegExp(`^${Deno.statSync(root).ino}:\\d+$`));
+    assertMatch(guard.identity, new RegExp(`^${Deno.statSync(root).ino}:\\d+:[0-9a-f]*$`));
     writeFileSync(`${root}/a`, "changes inside are none of the root");
     assert(guard.stands());
     renameSync(root, `${root}.moved`);
@@ -174,10 +174,13 @@ Deno.test({
   },
 });
 
-Deno.test("isSameRoot() tells roots with one inode number apart by when they were made, where that is known", () => {
+Deno.test("isSameRoot() tells roots with one inode number apart by when and where they were made, if that is known", () => {
   assert(isSameRoot("2:1000", "2:1000"));
   assert(!isSameRoot("2:1000", "2:2000"), "the root of another file system");
   assert(!isSameRoot("2:1000", "3:1000"));
   assert(isSameRoot("2:0", "2:2000") && isSameRoot("2:1000", "2:0"), "no time of making");
+  assert(!isSameRoot("2:1000:a", "2:1000:b"), "two file systems that were made in one second");
+  assert(isSameRoot("2:1000:a", "2:1000:a") && isSameRoot("2:1000:a", "2:1000:"));
+  assert(isSameRoot("2:1000", "2:1000:a"), "as the version before told it");
   assert(isSameRoot("2", "2:1000") && !isSameRoot("2", "3:1000"), "as an earlier version told it");
 });

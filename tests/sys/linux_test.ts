@@ -1,10 +1,12 @@
-import { assert, assertEquals, assertThrows } from "@std/assert";
+import { assert, assertEquals, assertMatch, assertNotEquals, assertThrows } from "@std/assert";
 import { codeThrownBy, testFileSystem } from "../contract/file_system_suite.ts";
 import { SystemError } from "../../src/base/errors.ts";
 import type { FileSystem, Tree } from "../../src/sys/file_system.ts";
 import { linuxFileSystem } from "../../src/sys/linux.ts";
 import { systemFileSystem } from "../../src/sys/system.ts";
 import { openPaths } from "../testing/descriptors.ts";
+import { lacks } from "../testing/needs.ts";
+import { loopMount, tmpfsMount } from "../testing/temp.ts";
 
 const fileSystem = findFileSystem();
 const ignore = fileSystem === undefined;
@@ -231,4 +233,23 @@ Deno.test("linux: trees leave no descriptor open", { ignore }, () => {
     tree.forgetDirectories();
     assertEquals(count(), before);
   });
+});
+
+Deno.test({
+  name: "fileSystemId() tells two file systems apart, and tells nothing where that would not last",
+  ignore: lacks("linux", "root", "loop devices", "command mkfs.ext4"),
+  async fn() {
+    await using one = await loopMount({ sizeBytes: 8 << 20 });
+    await using other = await loopMount({ sizeBytes: 8 << 20 });
+    await using passing = await tmpfsMount({ sizeBytes: 8 << 20 });
+    const idOf = (path: string) => {
+      using tree = linuxFileSystem().openTree(path);
+      return tree.fileSystemId();
+    };
+    Deno.mkdirSync(`${one.path}/below`);
+    assertMatch(idOf(one.path), /^[0-9a-f]+$/);
+    assertEquals(idOf(`${one.path}/below`), idOf(one.path));
+    assertNotEquals(idOf(other.path), idOf(one.path));
+    assertEquals(idOf(passing.path), "");
+  },
 });
