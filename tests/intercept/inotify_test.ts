@@ -1,4 +1,5 @@
-import { assert, assertEquals } from "@std/assert";
+import { assert, assertEquals, assertStringIncludes } from "@std/assert";
+import type { Gap } from "../../src/intercept/gap.ts";
 import { InotifyInterceptor } from "../../src/intercept/inotify.ts";
 import type { InterceptorOptions } from "../../src/intercept/interceptor.ts";
 import { Follower, testInterceptor } from "../contract/interceptor_suite.ts";
@@ -98,5 +99,41 @@ Deno.test({
     } finally {
       if (mounted) await runProcess("umount", ["-l", mountPoint]);
     }
+  },
+});
+
+Deno.test({
+  name:
+    'inotify: directories found elsewhere than told are a gap, "disorder", which ends by a look at all of them',
+  ignore: lacks("linux"),
+  async fn() {
+    await using place = await tempDirectory();
+    const root = `${place.path}/root`;
+    Deno.mkdirSync(root);
+    Deno.mkdirSync(`${place.path}/outside`);
+    const shuffler = new URL("./shuffler.ts", import.meta.url).pathname;
+    const config = new URL("../../deno.json", import.meta.url).pathname;
+    const create = (options: InterceptorOptions) => new InotifyInterceptor(options);
+    await using follower = new Follower({ name: "inotify", create, cannot: {} }, { root });
+    await follower.start();
+    const { interceptor } = follower;
+    const seen: Gap[] = [];
+    const looking = setInterval(() => {
+      seen.push(...interceptor.gaps().filter(({ name }) => name === "disorder"));
+    }, 5);
+    try {
+      for (let seed = 1; seed <= 20 && seen.length === 0; seed++) {
+        const args = ["run", "-A", "--config", config, shuffler, `${seed}`, "2000"];
+        await runProcess(Deno.execPath(), args, { cwd: root, expectCode: 0 });
+      }
+    } finally {
+      clearInterval(looking);
+    }
+    assert(seen.length > 0, "20 shuffles caused no disorder");
+    assertStringIncludes(seen[0].reason, "elsewhere");
+    await follower.settled();
+    await waitFor(() => interceptor.gaps().length === 0, { what: "the end of the disorder" });
+    assertEquals(await interceptor.sync(), true);
+    await follower.settled();
   },
 });
