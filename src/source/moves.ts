@@ -10,7 +10,7 @@ import { type Batch, identity, statOrUndefined } from "./batch.ts";
 import type { Deletions } from "./deletions.ts";
 import type { DetectContext } from "./detect_context.ts";
 import type { Entries } from "./entries.ts";
-import { holdsData, looksMoved } from "./taken.ts";
+import { holdsData, letRest, looksMoved } from "./taken.ts";
 
 /** Renames entries of one target. */
 export class Moves {
@@ -85,7 +85,9 @@ export class Moves {
   /** Where it lives on is not known yet: until then the target keeps it under a name that is gone, or is looked at. */
   #park(from: string, batch: Batch): void {
     batch.parked.add(from);
-    if (!this.#context.resting?.add(from, "gone", batch.ticket)) this.#context.lookAgain(from, batch.ticket);
+    // If a directory stands there, what is below it may be what others lack: it is looked into before they go.
+    const standing = statOrUndefined(this.#context.tree, from);
+    if (!letRest(this.#context, from, standing, batch)) this.#context.lookAgain(from, batch.ticket);
   }
 
   async #move(
