@@ -57,6 +57,11 @@ export const limits = {
   mirrorWindowBytes: 16 * MiB,
   /** Dirty paths of one lane. Beyond it they are forgotten and the whole tree is scanned instead. */
   dirtyPathsMax: 200_000,
+  /** Bytes of a segment of the transaction log, and of commands that wait to be written to it. */
+  logSegmentBytes: 8 * MiB,
+  logBufferBytes: 64 * KiB,
+  /** Bytes of one command in it: two paths and what goes with them. */
+  logPayloadSizeMax: 3 * 64 * KiB,
   /** A mirror's small ops gather so long into one message. Live ops never wait. */
   gatherMs: 3,
   /** Buffers of acked parcels kept for the next ones. */

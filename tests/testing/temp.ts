@@ -37,26 +37,45 @@ export async function tmpfsMount(
   return await mounted(directory, ["-t", "tmpfs", "-o", mountOptions, "tmpfs"]);
 }
 
+/** A mounted image of a disk. */
+export interface DiskImage extends TempDirectory {
+  /** Mounts what would be on the disk if the power went now. */
+  copy(): Promise<TempDirectory>;
+}
+
 /** Mounts a new file system of `sizeBytes` in a file of that size. Needs root, a loop device and `mkfs.TYPE`. */
 export async function loopMount(
   { sizeBytes, type = "ext4" }: { sizeBytes: number; type?: string },
-): Promise<TempDirectory> {
+): Promise<DiskImage> {
   await using image = disposable(await tempDirectory());
   const imagePath = `${image.path}/image`;
   await Deno.writeFile(imagePath, new Uint8Array());
   await Deno.truncate(imagePath, sizeBytes);
   await runProcess(`mkfs.${type}`, ["-q", imagePath], { expectCode: 0, env: { PATH: systemPath() } });
+  return { ...await mountImage(imagePath, image.release()), copy: () => copyImage(imagePath) };
+}
+
+async function copyImage(imagePath: string): Promise<TempDirectory> {
+  await using place = disposable(await tempDirectory());
+  const copyPath = `${place.path}/image`;
+  await runProcess("cp", ["--sparse=always", imagePath, copyPath], { expectCode: 0 });
+  return await mountImage(copyPath, place.release());
+}
+
+/** Mounts an image; `place`, where it lies, goes with it. */
+async function mountImage(imagePath: string, place: TempDirectory): Promise<TempDirectory> {
+  await using kept = disposable(place);
   const mount = await mounted(await tempDirectory({ parent: await systemParent() }), [
     "-o",
     "loop",
     imagePath,
   ]);
-  const imageDirectory = image.release();
+  kept.release();
   return {
     path: mount.path,
     async [Symbol.asyncDispose]() {
       await mount[Symbol.asyncDispose]();
-      await imageDirectory[Symbol.asyncDispose]();
+      await place[Symbol.asyncDispose]();
     },
   };
 }
