@@ -62,6 +62,15 @@ export const limits = {
   logBufferBytes: 64 * KiB,
   /** Bytes of one command in it: two paths and what goes with them. */
   logPayloadSizeMax: 3 * 64 * KiB,
+  /** Bytes of all of it. Beyond it everything is looked at instead of what it held. */
+  logBytesMax: 256 * MiB,
+  /** Pause between two looks at whether a target can be reached, for those who do not wait for one that cannot. */
+  unreachableLookMs: 100,
+  /** Pause after a failed write before it is tried again, and between two looks at how far lanes have come. */
+  logRetryMs: 5_000,
+  logReleaseMs: 1_000,
+  /** Commands that a lane takes from it at once. */
+  backlogBatch: 4_096,
   /** A mirror's small ops gather so long into one message. Live ops never wait. */
   gatherMs: 3,
   /** Buffers of acked parcels kept for the next ones. */

@@ -24,7 +24,9 @@ export interface LaneStatus {
   /** Age of the oldest change that the target has not acked, milliseconds. */
   lagMs: number;
   queuedOps: number;
+  /** Those on the disk, too. */
   stackedOps: number;
+  stacked: StackedStatus;
   inFlightOps: number;
   lastAckedSequence: number;
   /** ISO 8601; `""` before the first ack. */
@@ -39,6 +41,35 @@ export interface LaneStatus {
   verification: PatrolStatus;
   /** Since when nothing is sent (`hold`), ISO 8601; `""` while it is not held. */
   heldSince: string;
+}
+
+/**
+ * What waits for one target without its data: nothing, paths in `memory`, beyond its bound commands on the `disk`, and
+ * beyond that one's that everything is looked at, so that what changed is mirrored.
+ */
+export interface StackedStatus {
+  state: "none" | "memory" | "disk" | "mirror";
+  memoryOps: number;
+  diskOps: number;
+}
+
+/** The transaction log of a set. */
+export interface LogStatus {
+  /** See `source/hint_log.ts`. */
+  state: "off" | "writing" | "full" | "failed";
+  reason: string;
+  /** Commands in it that some target has not done, and its bytes. */
+  count: number;
+  bytes: number;
+}
+
+/** When a change counts as committed. */
+export type CommitMode = "ack" | "real" | "local" | "remote";
+
+/** What a set promises, and what keeps that promise. */
+export interface CommitStatus {
+  commit: CommitMode;
+  log: LogStatus;
 }
 
 /** Where background verification of a target stands, and what verification ever found there. */
@@ -124,7 +155,8 @@ export interface SourceStatus {
   interceptorReason: string;
   /** `ordered`: the replica is at every moment a state that the source had. `convergent`: it comes to equal it. */
   promise: "convergent" | "ordered";
-  commit: "ack" | "real" | "local" | "remote";
+  commit: CommitMode;
+  log: LogStatus;
   targets: LaneStatus[];
   capture: {
     events: number;
@@ -194,8 +226,11 @@ export interface HoldResult {
 
 /** Answer to `flush`. */
 export interface FlushResult {
-  /** Every change made before the call is committed on every target. */
+  /** Every change made before the call is committed on every target, as `commit` means it. */
   committed: boolean;
+  commit: CommitMode;
+  /** Why it could not be waited for; `""` if that is not so. */
+  reason: string;
   /** Targets that have not committed everything. */
   waiting: { target: string; state: string; reason: string }[];
   /** What could not be read or applied, and is not on every target for that reason. */

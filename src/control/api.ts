@@ -3,6 +3,8 @@
  * @module
  */
 import type {
+  CommitMode,
+  CommitStatus,
   DaemonStatus,
   FlushResult,
   GuardStatus,
@@ -59,6 +61,24 @@ export interface ResumeRequest {
   target?: string;
 }
 
+/** Arguments of `commit`. */
+export interface CommitRequest {
+  /** The new mode; it stays as it is if that is left out. */
+  mode?: Exclude<CommitMode, "remote">;
+}
+
+/** Arguments of `connect` and `disconnect`. */
+export interface TargetRequest {
+  /** A target's name, with an absolute path; or a join token. */
+  target: string;
+}
+
+/** Answer to `connect` and `disconnect`. */
+export interface TargetsResult {
+  /** Labels of all targets of the set, in the order of their connection. */
+  targets: string[];
+}
+
 /** Control commands: name → what it takes and what it answers. */
 export interface ControlCommands {
   status: { args: Record<string, never>; result: DaemonStatus };
@@ -70,6 +90,9 @@ export interface ControlCommands {
   purge: { args: PurgeRequest; result: PurgeResult };
   hold: { args: HoldRequest; result: HoldResult };
   resume: { args: ResumeRequest; result: HoldResult };
+  commit: { args: CommitRequest; result: CommitStatus };
+  connect: { args: TargetRequest; result: TargetsResult };
+  disconnect: { args: TargetRequest; result: TargetsResult };
 }
 
 /** Answers the commands of one daemon. A daemon may leave out what it has no answer to. */

@@ -81,6 +81,21 @@ export const commands: Record<string, Command> = {
     loadHelp: async () => (await import("./hold.ts")).resumeHelp,
     load: async () => ({ run: (await import("./hold.ts")).runResume }),
   },
+  "commit": {
+    summary: "show or change when a change counts as committed",
+    loadHelp: async () => (await import("./commit.ts")).help,
+    load: () => import("./commit.ts"),
+  },
+  "connect": {
+    summary: "replicate to a further target",
+    loadHelp: async () => (await import("./target_commands.ts")).help,
+    load: () => import("./target_commands.ts"),
+  },
+  "disconnect": {
+    summary: "end replication to a target",
+    loadHelp: async () => (await import("./target_commands.ts")).disconnectHelp,
+    load: async () => ({ run: (await import("./target_commands.ts")).runDisconnect }),
+  },
   "keys": {
     summary: "show public keys",
     loadHelp: async () => (await import("./keys.ts")).help,
@@ -103,8 +118,6 @@ export const laterCommands: readonly string[] = [
   "deleted",
   "versions",
   "archive",
-  "connect",
-  "disconnect",
   "promote",
   "export",
   "discover",

@@ -96,12 +96,13 @@ function explainAtRest({ name, root, directory }: KnownSet, path: string, state:
   using store = openRules(directory);
   const keeper = new SetKeeper(store);
   const targets = (store.meta("targets") ?? "").split("\n").filter((label) => label !== "");
+  const directories = targets.filter((label) => label.startsWith("/"));
   const scope = new SetScope({
     rules: keeper.rules(),
     keptOut: keptOutOf({
       root,
       state,
-      targets: targets.filter((label) => label.startsWith("/")),
+      targets: () => directories,
       oneFileSystem: store.meta("oneFileSystem") === "true",
     }),
   });

@@ -17,8 +17,8 @@ import { TIMEOUT_DEFAULT_MS, timeoutTable } from "./timeout_option.ts";
 export const help = `\
 Usage: understudy flush [--timeout 30s] [options]
 
-Returns when every change made before the call is committed on every target of a running source. What could not be
-read or applied is listed.
+Returns when every change made before the call is committed on every target of a running source, as its commit mode
+means it: see "understudy help commit". What could not be read or applied is listed.
 
 Options:
   --timeout TIME    how long to wait, as in 500ms, 30s, 5m (default 30s)
@@ -45,6 +45,7 @@ export async function run(args: string[], io: Io): Promise<ExitCode> {
   });
   if (options.json) printJson(io, result);
   else printProblems(result.problems, io);
+  if (result.reason !== "") throw new CommandError(`Cannot flush: ${result.reason}`);
   if (!result.committed) throw new CommandError(notCommitted(result, timeoutMs));
   return result.problems.length > 0 ? exitCodes.partial : exitCodes.done;
 }

@@ -16,10 +16,12 @@ export interface KeptOutOptions {
   root: string;
   /** Our state directory. */
   state: string;
-  /** Directories that are targets. @default none */
-  targets?: string[];
+  /** Directories that are targets; another array when they change. @default none */
+  targets?: () => readonly string[];
   oneFileSystem: boolean;
 }
+
+const none: readonly string[] = [];
 
 /** Of the system's root, beside what is mounted there. */
 const kernelDirectories = ["proc", "sys", "dev"];
@@ -37,7 +39,7 @@ const kernelTypes = new Set([
 
 /** What is kept out, by path relative to the root. The mounts are read again when some time has passed. */
 export function keptOutOf(options: KeptOutOptions): () => ReadonlyMap<string, KeptOut> {
-  const { oneFileSystem, targets = [] } = options;
+  const { oneFileSystem, targets = () => none } = options;
   const root = realPathOf(options.root);
   const fixed = new Map<string, KeptOut>();
   const add = (path: string, keptOut: Omit<KeptOut, "path">) => {
@@ -45,7 +47,6 @@ export function keptOutOf(options: KeptOutOptions): () => ReadonlyMap<string, Ke
     if (relative) fixed.set(relative, { path: relative, ...keptOut });
   };
   add(realPathOf(options.state), { reason: "it is Understudy's own state" });
-  for (const target of targets) add(realPathOf(target), { reason: "it is a target of this source" });
   if (root === "/") {
     for (const name of kernelDirectories) {
       add(`/${name}`, { reason: "it is the kernel's, not stored anywhere", keepsDirectory: true });
@@ -53,10 +54,13 @@ export function keptOutOf(options: KeptOutOptions): () => ReadonlyMap<string, Ke
   }
   let readMs = -Infinity;
   let all: ReadonlyMap<string, KeptOut> = fixed;
+  let directories: readonly string[] = none;
   return () => {
     const nowMs = performance.now();
-    if (nowMs - readMs < limits.mountsReadMs) return all;
+    if (nowMs - readMs < limits.mountsReadMs && directories === targets()) return all;
     readMs = nowMs;
+    directories = targets();
+    for (const target of directories) add(realPathOf(target), { reason: "it is a target of this source" });
     return all = new Map([...mountsIn(root, oneFileSystem), ...fixed]);
   };
 }

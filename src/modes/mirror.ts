@@ -46,6 +46,7 @@ export async function run(args: string[], io: Io): Promise<ExitCode> {
     nowMs: io.clock.nowMs(),
   });
   const shown = options.json || options.dryRun ? noProgress : progress({ io, what: "mirror" });
+  const directories = target.directory ? [target.directory] : [];
   const planned: { action: string; path: string; bytes: number }[] = [];
   const summary = await runOnePass({
     target: target.label,
@@ -54,7 +55,7 @@ export async function run(args: string[], io: Io): Promise<ExitCode> {
     rootStands: () => guard.stands(),
     scope: new SetScope({
       rules: rulesOfOnePass(options),
-      keptOut: keptOutOf({ ...options, state, targets: target.directory ? [target.directory] : [] }),
+      keptOut: keptOutOf({ ...options, state, targets: () => directories }),
     }),
     keepsTargetOut: target.directory !== undefined && holdsTargets(options.root),
     purgesLeftovers: options.deleteExcluded,

@@ -3,6 +3,7 @@
  * @module
  */
 import { quote } from "../base/path.ts";
+import { formatLog } from "./commit.ts";
 import { formatGuard } from "./guard.ts";
 import { formatDuration, formatSize } from "../base/units.ts";
 import type {
@@ -12,6 +13,7 @@ import type {
   PatrolStatus,
   ReplicaStatus,
   SourceStatus,
+  StackedStatus,
   TargetStatus,
 } from "../base/status.ts";
 
@@ -30,7 +32,9 @@ function formatSource(status: SourceStatus, nowMs: number): string {
   const { capture, problems } = status;
   return [
     `set ${status.set}: ${quote(status.root)}\n`,
-    `  understudy ${status.version}, pid ${status.pid}, ${status.promise}, commit ${status.commit}\n`,
+    `  understudy ${status.version}, pid ${status.pid}, ${status.promise}, commit ${status.commit}${
+      status.log.state === "off" ? "" : `, ${formatLog(status.log)}`
+    }\n`,
     `  hears of changes by ${
       stateWithReason({ state: status.interceptor, reason: status.interceptorReason })
     }\n`,
@@ -58,12 +62,12 @@ function formatGap({ name, reason, count: number, paths, since }: GapStatus, now
 }
 
 function formatLane(lane: LaneStatus, nowMs: number): string {
-  const { queuedOps, stackedOps, inFlightOps } = lane;
+  const { queuedOps, stackedOps, inFlightOps, stacked } = lane;
   const waiting = queuedOps + stackedOps + inFlightOps === 0
     ? "nothing waits"
-    : `behind ${
-      formatDuration(lane.lagMs)
-    }: ${queuedOps} queued, ${stackedOps} stacked up, ${inFlightOps} in flight`;
+    : `behind ${formatDuration(lane.lagMs)}: ${queuedOps} queued, ${
+      formatStacked(stacked)
+    }, ${inFlightOps} in flight`;
   return [
     `  to ${quote(lane.target)}: ${stateWithReason(lane)}\n`,
     `    ${waiting}; acked up to ${lane.lastAckedSequence}, ${ago(lane.lastAckAt, nowMs)}\n`,
@@ -74,6 +78,11 @@ function formatLane(lane: LaneStatus, nowMs: number): string {
     `    verification: ${formatPatrol(lane.verification, nowMs)}\n`,
     formatLeftovers(lane),
   ].join("");
+}
+
+function formatStacked({ state, memoryOps, diskOps }: StackedStatus): string {
+  if (state === "mirror") return `more stacked up than can be remembered: what changed is mirrored`;
+  return `${memoryOps + diskOps} stacked up${diskOps > 0 ? ` (${diskOps} of them on disk)` : ""}`;
 }
 
 function formatLeftovers({ leftovers }: LaneStatus): string {

@@ -3,7 +3,7 @@
  * @module
  */
 import { join } from "node:path";
-import { mkdirSync } from "node:fs";
+import { existsSync, mkdirSync } from "node:fs";
 import { CommandError, errorCode, reasonOf, withWayOut } from "../base/errors.ts";
 import { createLog, type Log } from "../base/log.ts";
 import { giveBackFreed } from "../sys/heap.ts";
@@ -11,11 +11,13 @@ import { MemoryKeeper } from "../base/memory.ts";
 import { quote } from "../base/path.ts";
 import type { LaneStatus } from "../base/status.ts";
 import type {
+  CommitRequest,
   ControlHandlers,
   FlushRequest,
   GuardDecision,
   HoldRequest,
   ResumeRequest,
+  TargetRequest,
   VerifyArguments,
 } from "../control/api.ts";
 import { serveHttp } from "../control/http.ts";
@@ -23,15 +25,19 @@ import { type ControlHandler, serveControl } from "../control/server.ts";
 import { controlSocketIn } from "../control/socket_path.ts";
 import { chooseInterceptor } from "../intercept/choose.ts";
 import { initHasher } from "../mirror/signature.ts";
-import type { GuardBook } from "../source/guard_book.ts";
+import type { WatchCommitMode } from "../source/commitment.ts";
+import { HintLog } from "../source/hint_log.ts";
 import { IndexKeeper } from "../source/index_keeper.ts";
 import { Manager } from "../source/manager.ts";
+import type { ManagedTarget } from "../source/running_set.ts";
 import { SetKeeper } from "../source/set_keeper.ts";
 import { SetScope } from "../source/set_scope.ts";
 import { saveJson } from "../store/durable.ts";
 import { Holds } from "../store/holds.ts";
 import { loadHttpSecret } from "../store/http_secret.ts";
 import { openIndexStore } from "../store/index_store.ts";
+import type { SetStore } from "../store/set_store.ts";
+import { TransactionLog } from "../store/txn_log.ts";
 import { acquireLock } from "../store/lock_file.ts";
 import {
   defaultSetName,
@@ -47,10 +53,11 @@ import { type ExitCode, type Io, printJson, stoppedExitCode } from "./mode.ts";
 import { indexPath, patrolPath } from "./index_path.ts";
 import { keptOutOf } from "./kept_out.ts";
 import { loadSetFile, openRules, type SetFile } from "./known_sets.ts";
+import { LiveTargets } from "./live_targets.ts";
 import { patrolFile } from "./patrol_file.ts";
 import { rootTrouble, withDirectory } from "./root_trouble.ts";
 import { setHandlers } from "./set_control.ts";
-import { holdsTargets, type ReachableTarget, reachTarget } from "./targets.ts";
+import { holdsTargets, reachTarget } from "./targets.ts";
 import { parseWatchSourceOptions, type WatchSourceOptions } from "./watch_source_options.ts";
 
 /** How long `POST /hold` waits for what is on its way. */
@@ -73,51 +80,21 @@ export async function run(args: string[], io: Io): Promise<ExitCode> {
   keeper.take(options.given);
   rules.saveMeta("oneFileSystem", String(options.oneFileSystem));
   await initHasher();
-  await using targets = new AsyncDisposableStack();
   const log = createLog({ write: io.stderr });
   try {
     stepBack(options.nice);
   } catch (error) {
     log.warn(`Cannot run at nice ${options.nice}: ${reasonOf(error)}`);
   }
-  const reached: ReachableTarget[] = [];
-  for (const target of options.targets) {
-    const reach = {
-      ...options,
-      root,
-      state,
-      wants: "replicate",
-      signal: io.signal,
-      nowMs: io.clock.nowMs(),
-    } as const;
-    reached.push(targets.use(await reachTarget(target, reach)));
-  }
-  rules.saveMeta("targets", reached.map(({ label }) => label).join("\n"));
+  const place = { options, io, log, root, set, state, directory, known };
+  await using targets = openTargets(place, rules);
+  const named = await targets.open(options.targets);
   const scope = new SetScope({
     rules: keeper.rules(),
-    keptOut: keptOutOf({
-      ...options,
-      root,
-      state,
-      targets: reached.flatMap((target) => target.directory ?? []),
-    }),
+    keptOut: keptOutOf({ ...options, root, state, targets: () => targets.directories }),
     nowMs: () => io.clock.nowMs(),
   });
-  const teller = new StateTeller(options, io);
-  const book = loadGuardBook(directory, { clock: io.clock, keeps: true });
-  const manager: Manager = makeManager({
-    options,
-    io,
-    log,
-    root,
-    set,
-    directory,
-    known,
-    reached,
-    teller,
-    scope,
-    book,
-  });
+  const manager = makeManager(place, { targets: named, rules, scope });
   const handlers: ControlHandlers = {
     status: () => Promise.resolve(manager.status()),
     flush: (args: FlushRequest, signal) => manager.flush(args.timeoutMs, signal),
@@ -126,6 +103,9 @@ export async function run(args: string[], io: Io): Promise<ExitCode> {
     guard: async ({ id, state }: GuardDecision) => await manager.decide(id, state),
     hold: (args: HoldRequest, signal) => manager.hold(args.target, args.timeoutMs, signal),
     resume: (args: ResumeRequest) => Promise.resolve().then(() => manager.resume(args.target)),
+    commit: (args: CommitRequest) => Promise.resolve().then(() => manager.commit(args.mode)),
+    connect: (args: TargetRequest) => targets.connect(args.target, manager),
+    disconnect: (args: TargetRequest) => targets.disconnect(args.target, manager),
   };
   await using _control = await serveControl({
     path: controlSocketIn(directory),
@@ -151,29 +131,53 @@ export async function run(args: string[], io: Io): Promise<ExitCode> {
   return stoppedExitCode(io.signal);
 }
 
-function makeManager({ options, io, log, root, set, directory, known, reached, teller, scope, book }: {
+/** What one run of a set is about. */
+interface SetPlace {
   options: WatchSourceOptions;
   io: Io;
   log: Log;
+  /** Real path. */
   root: string;
   set: string;
+  /** State directory of the user, and of the set in it. */
+  state: string;
   directory: string;
   known: SetFile | undefined;
-  reached: ReachableTarget[];
-  teller: StateTeller;
-  scope: SetScope;
-  book: GuardBook;
-}): Manager {
-  const manager: Manager = new Manager({
-    set,
-    root,
-    targets: reached.map(({ label, connect, directory: local }) => ({
+}
+
+function openTargets({ options, io, log, root, state, directory }: SetPlace, store: SetStore): LiveTargets {
+  return new LiveTargets({
+    store,
+    reach: (target) =>
+      reachTarget(target, {
+        ...options,
+        root,
+        state,
+        wants: "replicate",
+        signal: io.signal,
+        nowMs: io.clock.nowMs(),
+      }),
+    manage: ({ label, connect, directory: local }) => ({
       label,
       connect,
       keepsTargetOut: local !== undefined && holdsTargets(root),
       openKeeper: () => new IndexKeeper(openIndex(directory, label), log),
       patrolStore: patrolFile(patrolPath(directory, label), log),
-    })),
+    }),
+  });
+}
+
+function makeManager(
+  { options, io, log, root, set, directory, known }: SetPlace,
+  { targets, rules, scope }: { targets: ManagedTarget[]; rules: SetStore; scope: SetScope },
+): Manager {
+  const teller = new StateTeller(options, io);
+  const logDirectory = join(directory, "log");
+  if (options.commit) rules.saveMeta("commit", options.commit);
+  const manager: Manager = new Manager({
+    set,
+    root,
+    targets,
     patrol: options.patrol,
     fileSystem: systemFileSystem(),
     chooseInterceptor: (interceptorOptions) => chooseInterceptor(options.intercept, interceptorOptions),
@@ -186,10 +190,24 @@ function makeManager({ options, io, log, root, set, directory, known, reached, t
     scope,
     ages: scope.ages,
     mounts: loadMounts(directory),
-    guards: { book, thresholds: options.guards },
+    guards: {
+      book: loadGuardBook(directory, { clock: io.clock, keeps: true }),
+      thresholds: options.guards,
+    },
     rootIdentity: {
       known: known?.rootIdentity,
       save: (rootIdentity) => saveJson(join(directory, "set.json"), { root, rootIdentity }),
+    },
+    hintLog: new HintLog({
+      isThere: () => existsSync(logDirectory),
+      open: () => TransactionLog.open(logDirectory),
+      clock: io.clock,
+      log,
+    }),
+    commit: {
+      mode: (rules.meta("commit") ?? "ack") as WatchCommitMode,
+      onUnreachable: options.onUnreachable,
+      save: (mode) => rules.saveMeta("commit", mode),
     },
     holds: new Holds(join(directory, "holds.json")),
     clock: io.clock,

@@ -7,8 +7,10 @@ import type { Address } from "../base/address.ts";
 import { UsageError } from "../base/errors.ts";
 import { limits } from "../base/limits.ts";
 import { durationOption, sizeOption } from "../base/units.ts";
+import type { UnreachablePolicy, WatchCommitMode } from "../source/commitment.ts";
 import type { MassThresholds } from "../source/mass_guard.ts";
 import type { PatrolPolicy } from "../source/patrol.ts";
+import { commitHelp, commitMode } from "./commit.ts";
 import { guardHelp, guardTable, guardThresholds } from "./guard_options.ts";
 import type { Io } from "./mode.ts";
 import {
@@ -61,13 +63,15 @@ the first mirror is done and every target has acked it, and one line for each ch
 ${targetHelp}
 Options:
   -t, --to TARGET          a target; may be given several times
-  --commit MODE            ack: a change is committed when the target has made it durable (default)
+  --commit MODE            when a change counts as committed, which "understudy flush" waits for:
+${commitHelp}\
   --intercept HOW          auto, fanotify, inotify or watchfs (default auto: the best that works here)
 ${ruleHelp}${fileSystemHelp}\
   --window-bytes SIZE      changes in flight without an ack, ${sizeOption(WINDOW_BYTES_MIN)} to ${
   sizeOption(WINDOW_BYTES_MAX)
 } (default ${sizeOption(limits.windowBytes)})
-  --on-unreachable POLICY  degrade: changes wait while a target is away (default)
+  --on-unreachable POLICY  what "understudy flush" does while a target is away: degrade or block: it waits up to its
+                           timeout; fail: it fails at once. Changes stack up in any case (default degrade)
   --nice N                 share of the processors that is left to others, 0 to 19 as in nice(1) (default ${limits.nice})
   --verify-every TIME      in the background the contents of everything are compared with the targets once in this
                            time, attributes oftener; off: never (default ${
@@ -94,11 +98,12 @@ export interface WatchSourceOptions extends TransferOptions, RuleOptions {
   root: string;
   /** At least one; no two are the same. */
   targets: TargetName[];
-  commit: "ack";
+  /** `undefined`: as it was, or `ack` for a new set. */
+  commit: WatchCommitMode | undefined;
   intercept: typeof interceptors[number];
   /** Bytes in flight without an ack. */
   windowBytes: number;
-  onUnreachable: "degrade";
+  onUnreachable: UnreachablePolicy;
   /** Verification in the background. */
   patrol: PatrolPolicy;
   /** Priority of the process, as in nice(1). */
@@ -121,10 +126,10 @@ export function parseWatchSourceOptions(args: string[], io: Pick<Io, "env">): Wa
       ...ruleTable,
       ...fileSystemTable,
       to: many(nonEmpty, "t"),
-      commit: one(word(["ack"], ["real", "local", "remote"])),
+      commit: one(commitMode),
       intercept: one(word(interceptors, ["fuse"])),
       "window-bytes": one(size({ min: WINDOW_BYTES_MIN, max: WINDOW_BYTES_MAX })),
-      "on-unreachable": one(word(["degrade"], ["block", "fail"])),
+      "on-unreachable": one(word(["degrade", "block", "fail"])),
       nice: one(whole({ min: 0, max: 19 })),
       "verify-every": one(offOr(duration({ min: VERIFY_EVERY_MIN_MS, max: VERIFY_EVERY_MAX_MS }))),
       "verify-rate": one(rate),
@@ -141,7 +146,7 @@ export function parseWatchSourceOptions(args: string[], io: Pick<Io, "env">): Wa
     oneFileSystem: options["one-file-system"],
     root: resolve(positionals[0]),
     targets: parseTargets(options.to, io),
-    commit: options.commit ?? "ack",
+    commit: options.commit,
     intercept: options.intercept ?? "auto",
     windowBytes: options["window-bytes"] ?? limits.windowBytes,
     onUnreachable: options["on-unreachable"] ?? "degrade",

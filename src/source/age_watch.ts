@@ -80,7 +80,7 @@ interface AgeLooker {
 export async function lookAtAges({ ages, clock, replicators, signal }: {
   ages: AgeWatch;
   clock: Clock;
-  replicators: readonly AgeLooker[];
+  replicators: () => readonly AgeLooker[];
   signal: AbortSignal;
 }): Promise<void> {
   let scannedMs = -Infinity;
@@ -88,13 +88,13 @@ export async function lookAtAges({ ages, clock, replicators, signal }: {
   while (!signal.aborted) {
     const { paths, isMore } = ages.take(clock.nowMs());
     const hints = paths.map((path): Hint => ({ kind: "look", path }));
-    if (hints.length > 0) { for (const replicator of replicators) replicator.take(hints); }
+    if (hints.length > 0) { for (const replicator of replicators()) replicator.take(hints); }
     isScanDue ||= isMore;
     // Looking at everything costs: what is due soon after the last time waits.
     if (isScanDue && clock.monotonicMs() - scannedMs >= limits.ageScanEveryMs) {
       isScanDue = false;
       scannedMs = clock.monotonicMs();
-      for (const replicator of replicators) void replicator.verify();
+      for (const replicator of replicators()) void replicator.verify();
     }
     const waitMs = ages.nextDueMs - clock.nowMs();
     await clock.sleep(Math.min(Math.max(waitMs, limits.ageTickMinMs), limits.ageTickMs), signal);

@@ -36,6 +36,8 @@ export class Agenda {
 
   /** Whether the scan of everything that goes on, or comes next, was asked for because events were lost. */
   #searches = false;
+  /** Whether it stands for paths that there was no room for. */
+  #mirrorsChanges = false;
   readonly #options: AgendaOptions;
   readonly #tickets: Tickets;
   readonly #dirty: DirtyQueue;
@@ -94,6 +96,11 @@ export class Agenda {
     return this.#mirrorScans.isIdle;
   }
 
+  /** Whether everything is looked at because more paths waited than could be remembered. */
+  get mirrorsChanges(): boolean {
+    return this.#mirrorsChanges;
+  }
+
   isTransferring(path: string): boolean {
     return this.#transfers.isRunning(path);
   }
@@ -103,9 +110,8 @@ export class Agenda {
   /** @param ticket That of the work which leaves the rest of itself to this path. @default a new one */
   markDirty(path: string, ticket?: Ticket): void {
     if (this.#dirty.isFull) {
-      // Beyond the bound only one thing is remembered: look at everything (FEATURES Q7).
       this.#dirty.clear();
-      this.lookAtEverything();
+      this.mirrorWhatChanged();
     }
     this.#dirty.add(path, this.#options.clock.nowMs(), ticket);
     this.#options.onChange();
@@ -123,15 +129,21 @@ export class Agenda {
     this.#options.onChange();
   }
 
-  takeMove({ from, to, directory }: Extract<Hint, { kind: "moved" }>): void {
-    this.markDirty(from);
-    this.markDirty(to);
-    if (directory) this.#dirty.move(from, to);
+  takeMove({ from, to, directory }: Extract<Hint, { kind: "moved" }>, ticket?: Ticket): void {
+    this.markDirty(from, ticket);
+    this.markDirty(to, ticket);
+    if (directory) this.#dirty.move(from, to, ticket);
   }
 
   /** The contents of this large file are to be sent. */
   transfer(path: string, priority: Priority, ticket: Ticket): void {
     this.#transfers.add(path, priority, ticket);
+  }
+
+  /** Beyond all bounds only one thing is remembered: look at everything (FEATURES Q7). */
+  mirrorWhatChanged(): void {
+    this.#mirrorsChanges = true;
+    this.lookAtEverything();
   }
 
   /** Looks at everything anew, for whoever has waited longest. */
@@ -222,7 +234,7 @@ export class Agenda {
   async mirrorStep(): Promise<boolean> {
     if (this.#mirrorScans.isIdle || this.#transfers.waitingCount >= limits.transfersWaitingMax) return false;
     await this.#mirrorScans.step();
-    if (this.#mirrorScans.isIdle) this.#searches = false;
+    if (this.#mirrorScans.isIdle) this.#searches = this.#mirrorsChanges = false;
     return true;
   }
 

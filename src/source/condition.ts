@@ -6,6 +6,7 @@ import type { Clock } from "../base/clock.ts";
 import { limits } from "../base/limits.ts";
 import type { LaneState } from "../base/status.ts";
 import type { Agenda } from "./agenda.ts";
+import type { Backlog } from "./backlog.ts";
 import type { Connection } from "./connection.ts";
 import type { Doubts } from "./doubts.ts";
 import type { Lane } from "./lane.ts";
@@ -17,6 +18,7 @@ export interface ConditionOptions {
   connection: Connection;
   stream: Stream;
   agenda: Agenda;
+  backlog: Pick<Backlog, "count">;
   lane: Lane;
   doubts: Doubts;
   guard: MassGuard | undefined;
@@ -53,7 +55,7 @@ export class Condition {
 
   /** State and reason, as in `status`. */
   now(): { state: LaneState; reason: string } {
-    const { agenda, connection, rootStands, stream } = this.#options;
+    const { agenda, backlog, connection, rootStands, stream } = this.#options;
     if (connection.state === "refused") return { state: "refused", reason: connection.reason };
     if (connection.state !== "connected") return { state: "disconnected", reason: connection.reason };
     if (this.blockedReason) return { state: "blocked", reason: this.blockedReason };
@@ -62,7 +64,7 @@ export class Condition {
     if (this.heldSince) return { state: "held", reason: `since ${this.heldSince}` };
     if (!stream.isMirrored) return { state: "mirroring", reason: "" };
     if (this.lagMs > limits.lagMs) {
-      return { state: "catching-up", reason: `${agenda.dirtyCount} paths are waiting` };
+      return { state: "catching-up", reason: `${agenda.dirtyCount + backlog.count} paths are waiting` };
     }
     return { state: "live", reason: "" };
   }

@@ -61,9 +61,9 @@ export class DirtyQueue {
   }
 
   /** Adds the new names of the paths that wait below a directory that moved: their old names are stale. */
-  move(from: string, to: string): void {
+  move(from: string, to: string, inherited?: Ticket): void {
     const moved = [...this.#paths.values()].filter(({ path }) => isWithin(path, from) && path !== from);
-    for (const { path, sinceMs } of moved) this.add(movePath(path, from, to), sinceMs);
+    for (const { path, sinceMs } of moved) this.add(movePath(path, from, to), sinceMs, inherited);
   }
 
   /** Takes up to `count` paths, oldest first. The caller holds their oldest ticket from then on. */

@@ -23,6 +23,7 @@ import type { ListedEntry, Message, OpFailure, TouchedPath, Welcome } from "../w
 import type { Session } from "../wire/session.ts";
 import { Agenda } from "./agenda.ts";
 import { statOrUndefined } from "./batch.ts";
+import { Backlog, stackedStatus } from "./backlog.ts";
 import { Bell } from "./bell.ts";
 import { Condition } from "./condition.ts";
 import { Connection } from "./connection.ts";
@@ -53,6 +54,7 @@ export class Replicator {
   readonly lane: Lane;
   readonly verification: Verification;
   readonly decisions: Decisions;
+  readonly backlog: Backlog;
   readonly #gate: Gate;
   readonly #patrol: Patrol;
   /** Bytes read from files. */
@@ -143,6 +145,13 @@ export class Replicator {
       sendLarge: (path, priority, ticket) => this.#largeFiles.send(path, priority, ticket),
       onChange: () => this.#bell.ring(),
     });
+    this.backlog = new Backlog({
+      log: options.hintLog,
+      tickets,
+      take: (hint, ticket) => this.#takeHint(hint, ticket),
+      waitingCount: () => this.#agenda.dirtyCount,
+      lookAtEverything: () => this.#agenda.mirrorWhatChanged(),
+    });
     this.#stream = new Stream({
       index,
       keeper: options.keeper,
@@ -190,6 +199,7 @@ export class Replicator {
       connection: this.#connection,
       stream: this.#stream,
       agenda: this.#agenda,
+      backlog: this.backlog,
       lane: this.lane,
       doubts: this.#doubts,
       guard: this.#guard,
@@ -224,6 +234,7 @@ export class Replicator {
   async run(): Promise<void> {
     const { signal } = this.#options;
     this.#stream.load();
+    this.backlog.begin();
     const stop = () => this.#stop();
     signal.addEventListener("abort", stop, { once: true });
     const loops = [
@@ -247,21 +258,34 @@ export class Replicator {
     }
   }
 
-  /** Takes what the interceptor heard. */
-  take(hints: Hint[]): void {
+  /**
+   * Takes what the interceptor heard.
+   *
+   * @param logged Sequence of the first hint in the transaction log; `undefined` if they are not there.
+   */
+  take(hints: Hint[], logged?: number): void {
+    let sequence = logged;
     for (const hint of hints) {
-      if (hint.kind === "look") this.#agenda.markDirty(hint.path);
-      else if (hint.kind === "look-below") this.#agenda.lookBelow(hint.path);
-      else if (hint.kind === "moved") this.#takeMove(hint);
+      if (hint.kind === "root-gone") continue;
+      if (!this.backlog.leave(sequence)) this.#takeHint(hint);
+      if (sequence !== undefined) sequence++;
     }
     this.#bell.ring();
   }
 
-  #takeMove(hint: Extract<Hint, { kind: "moved" }>): void {
-    this.#agenda.takeMove(hint);
+  #takeHint(hint: Hint, ticket?: Ticket): void {
+    if (hint.kind === "look") this.#agenda.markDirty(hint.path, ticket);
+    else if (hint.kind === "look-below") this.#agenda.lookBelow(hint.path, ticket);
+    else if (hint.kind === "moved") this.#takeMove(hint, ticket);
+  }
+
+  #takeMove(hint: Extract<Hint, { kind: "moved" }>, ticket?: Ticket): void {
+    this.#agenda.takeMove(hint, ticket);
     if (!hint.directory || !this.#options.scope) return;
     // A passage is not made for itself, so that nobody would look below it.
-    if (this.#options.scope.standing(hint.to, unknownFacts) === "passage") this.#agenda.lookBelow(hint.to);
+    if (this.#options.scope.standing(hint.to, unknownFacts) === "passage") {
+      this.#agenda.lookBelow(hint.to, ticket);
+    }
   }
 
   /** Looks at everything. Resolves when every directory was looked at. */
@@ -320,6 +344,13 @@ export class Replicator {
    * signal aborts first.
    */
   async settled(signal?: AbortSignal): Promise<boolean> {
+    this.#secondLooks.hurry();
+    using _hurry = this.#resting.hurry();
+    return await this.reached(signal);
+  }
+
+  /** {@linkcode settled} for who is in no hurry. */
+  async reached(signal?: AbortSignal): Promise<boolean> {
     const wake = () => this.#bell.ring();
     signal?.addEventListener("abort", wake, { once: true });
     try {
@@ -331,8 +362,6 @@ export class Replicator {
 
   async #settle(signal?: AbortSignal): Promise<boolean> {
     const ticket = this.#tickets.take();
-    this.#secondLooks.hurry();
-    using _hurry = this.#resting.hurry();
     const isSettled = () =>
       this.#stream.isReady && this.#doubts.areResolved && this.#agenda.oldestTicket > ticket;
     const isOver = () => signal?.aborted || this.#condition.isStopped;
@@ -346,6 +375,12 @@ export class Replicator {
       // The ack may have told of failures, and a new session of doubts: what is in question is not settled.
       if (course === this.#stream.count && isSettled()) return true;
     }
+  }
+
+  /** Whether there is no session with the target. */
+  get isUnreachable(): boolean {
+    const { state } = this.#condition.now();
+    return state === "disconnected" || state === "refused";
   }
 
   /** What waits for a decision of the user, `""` if nothing does. */
@@ -429,7 +464,8 @@ export class Replicator {
       reason,
       lagMs: this.#condition.lagMs,
       queuedOps,
-      stackedOps: this.#agenda.dirtyCount,
+      stackedOps: this.#agenda.dirtyCount + this.backlog.count,
+      stacked: stackedStatus(this.#agenda, this.backlog),
       inFlightOps: unackedOps - queuedOps,
       lastAckedSequence: this.lane.ackedSequence,
       lastAckAt: this.#lastAckAtMs === 0 ? "" : new Date(this.#lastAckAtMs).toISOString(),
@@ -517,7 +553,8 @@ export class Replicator {
       await this.#resolveDoubts();
       return true;
     }
-    return await this.#agenda.liveStep();
+    const hadBacklog = this.backlog.step();
+    return await this.#agenda.liveStep() || hadBacklog;
   }
 
   /** One step of the mirror. @returns Whether there was any. */

@@ -9,6 +9,7 @@ import type { Tree } from "../sys/file_system.ts";
 import type { Session } from "../wire/session.ts";
 import type { DetectContext } from "./detect_context.ts";
 import type { GuardBook } from "./guard_book.ts";
+import type { HintLog } from "./hint_log.ts";
 import type { MountsOptions } from "./mounts.ts";
 import type { MassThresholds } from "./mass_guard.ts";
 import type { Index } from "./index.ts";
@@ -57,6 +58,8 @@ export interface ReplicatorOptions {
   kept?: DetectContext["kept"];
   /** Has every hint of the changes so far handed on; `false` if that cannot be promised. @default there are none */
   heard?: () => Promise<boolean>;
+  /** Keeps hints that there is no room for in memory. @default nothing does: everything is looked at instead */
+  hintLog?: HintLog;
   /** Verification in the background. @default none */
   patrol?: { policy: PatrolPolicy; store?: PatrolStore };
   /** Something that `status` shows may have changed. */

@@ -54,8 +54,11 @@ export function openSetStore(path: string): SetStore {
   }
 }
 
-/** What is remembered beside the text: what was given at the last start at which anything was, how it is bounded, targets. */
-export type SetMeta = "given" | "oneFileSystem" | "targets";
+/**
+ * What is remembered beside the text: what was given at the last start at which anything was, how it is bounded, targets
+ * and those of them that were connected while the source ran, when a change counts as committed.
+ */
+export type SetMeta = "given" | "oneFileSystem" | "targets" | "connected" | "commit";
 
 /** The rules of one set. */
 export class SetStore implements Disposable {

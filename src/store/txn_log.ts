@@ -134,6 +134,15 @@ export class TransactionLog implements Disposable {
     return promise;
   }
 
+  /** Everything appended so far survives power loss when it returns, or {@linkcode failure} says why not. */
+  commitNow(): void {
+    if (this.#failure) return;
+    this.#attempt(() => {
+      this.#writeOut();
+      this.#file.syncDataSync();
+    });
+  }
+
   /** Reads the records from a sequence on, in order. None may be released meanwhile. */
   *read(from = this.firstSequence): Generator<LogRecord> {
     if (!this.#failure) this.#attempt(() => this.#writeOut());

@@ -29,6 +29,7 @@ const source: SourceStatus = {
   interceptorReason: "the best that works here",
   promise: "convergent",
   commit: "ack",
+  log: { state: "off", reason: "", count: 0, bytes: 0 },
   targets: [{
     target: "backup:7420/www",
     state: "catching-up",
@@ -36,6 +37,7 @@ const source: SourceStatus = {
     lagMs: 1_500,
     queuedOps: 3,
     stackedOps: 2,
+    stacked: { state: "memory", memoryOps: 2, diskOps: 0 },
     inFlightOps: 1,
     lastAckedSequence: 99,
     lastAckAt: new Date(990_000).toISOString(),
@@ -233,19 +235,21 @@ async function flushDaemon(state: string, result: FlushResult) {
   return { asked, [Symbol.asyncDispose]: () => server[Symbol.asyncDispose]() };
 }
 
+const committed = { committed: true, commit: "ack", reason: "" } as const;
+
 Deno.test({
   name: "flush succeeds silently when everything is committed, and waits 30 s unless told otherwise",
   ignore,
   async fn() {
     await using state = await tempDirectory();
-    await using server = await flushDaemon(state.path, { committed: true, waiting: [], problems: [] });
+    await using server = await flushDaemon(state.path, { ...committed, waiting: [], problems: [] });
     const io = testIo();
     assertEquals(await flush.run(["--state", state.path], io), 0);
     assertEquals(await flush.run(["--state", state.path, "--timeout", "500ms"], io), 0);
     assertEquals(server.asked, [{ timeoutMs: 30_000 }, { timeoutMs: 500 }]);
     assertEquals(io.out, { stdout: "", stderr: "" });
     await flush.run(["--state", state.path, "--json"], io);
-    assertEquals(io.out.stdout, `{"committed":true,"waiting":[],"problems":[]}\n`);
+    assertEquals(io.out.stdout, `{"committed":true,"commit":"ack","reason":"","waiting":[],"problems":[]}\n`);
   },
 });
 
@@ -256,7 +260,7 @@ Deno.test({
     await using state = await tempDirectory();
     const problem = { path: "a b", op: "read", reason: 'Cannot open "a b": it is locked', since: "" };
     await using _server = await flushDaemon(state.path, {
-      committed: true,
+      ...committed,
       waiting: [],
       problems: [problem],
     });
@@ -272,7 +276,12 @@ Deno.test({
   async fn() {
     await using state = await tempDirectory();
     const waiting = [{ target: "b:7420/www", state: "disconnected", reason: "connection refused" }];
-    await using _server = await flushDaemon(state.path, { committed: false, waiting, problems: [] });
+    await using _server = await flushDaemon(state.path, {
+      ...committed,
+      committed: false,
+      waiting,
+      problems: [],
+    });
     const io = testIo();
     await assertRejects(
       () => flush.run(["--state", state.path, "--timeout", "2s", "--json"], io),

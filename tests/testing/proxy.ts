@@ -3,6 +3,8 @@
  * @module
  */
 
+import { type Weather, WeatheredRoad } from "./weather.ts";
+
 /** Which way bytes go: from who connects to who listens, or back. */
 export type Direction = "forth" | "back";
 
@@ -40,6 +42,8 @@ export class Proxy implements AsyncDisposable {
   cutAfter: { direction: Direction; bytes: number } | undefined;
   /** While it is an array, copies of everything that passes are added to it. */
   recording: Uint8Array[] | undefined;
+  /** How the line is, in both directions; may be changed at any time. */
+  weather: Weather = {};
   /** Closes new connections at once, as a server that is gone does. */
   refusing = false;
 
@@ -132,6 +136,10 @@ export class Proxy implements AsyncDisposable {
   ): Promise<void> {
     const buffer = new Uint8Array(64 * 1024);
     const limit = cutAfter?.direction === direction ? cutAfter.bytes : Infinity;
+    const road = new WeatheredRoad(() => this.weather);
+    const deliver = async (bytes: Uint8Array) => {
+      for (let written = 0; written < bytes.length;) written += await to.write(bytes.subarray(written));
+    };
     let passed = 0;
     try {
       for (let size; (size = await from.read(buffer)) !== null;) {
@@ -141,9 +149,13 @@ export class Proxy implements AsyncDisposable {
         passed += bytes.length;
         this.recording?.push(bytes.slice());
         this.bytes[direction] += bytes.length; // before the other end can see them
-        for (let written = 0; written < bytes.length;) written += await to.write(bytes.subarray(written));
-        if (passed >= limit) return this.#close(line);
+        await road.pass(bytes, deliver);
+        if (passed >= limit) {
+          await road.arrived();
+          return this.#close(line);
+        }
       }
+      await road.arrived();
       await to.closeWrite();
     } catch {
       this.#close(line); // either end went away

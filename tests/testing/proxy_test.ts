@@ -1,4 +1,4 @@
-import { assertEquals } from "@std/assert";
+import { assert, assertEquals } from "@std/assert";
 import { type Proxy, startProxy } from "./proxy.ts";
 import { waitFor } from "./wait.ts";
 
@@ -94,4 +94,24 @@ Deno.test("Proxy.stall() holds bytes back and resume() delivers them", async () 
   assertEquals(server.proxy.bytes.back, 1);
   server.proxy.resume();
   assertEquals(await Promise.all([echoed, echoedToo]), [Uint8Array.of(9), Uint8Array.of(8)]);
+});
+
+Deno.test("proxy keeps to a rate, and bytes take their time, in order", async () => {
+  await using through = echoThroughProxy();
+  const connection = await connect(through.proxy);
+  try {
+    const sent = crypto.getRandomValues(new Uint8Array(50_000));
+    through.proxy.weather = { bytesPerSecond: 100_000 };
+    let startMs = performance.now();
+    assertEquals(await echo(connection, sent), sent);
+    let tookMs = performance.now() - startMs;
+    assert(tookMs > 400 && tookMs < 2_500, `${tookMs} ms`);
+    through.proxy.weather = { delayMs: 200, lossShare: 0.05 };
+    startMs = performance.now();
+    assertEquals(await echo(connection, sent), sent);
+    tookMs = performance.now() - startMs;
+    assert(tookMs > 400, `${tookMs} ms`);
+  } finally {
+    connection.close();
+  }
 });
