@@ -62,6 +62,10 @@ export const limits = {
   logBufferBytes: 64 * KiB,
   /** Bytes of one command in it: two paths and what goes with them. */
   logPayloadSizeMax: 3 * 64 * KiB,
+  /** Bytes of memory of one stacked-up queue. Beyond it the queue is *overflowed*: what changed is looked at instead. */
+  stackedBytes: 64 * MiB,
+  /** Bytes of a stacked op beside its path, as measured (tests/source/stacked_memory.ts). */
+  stackedOpSize: 136,
   /** A mirror's small ops gather so long into one message. Live ops never wait. */
   gatherMs: 3,
   /** Buffers of acked parcels kept for the next ones. */

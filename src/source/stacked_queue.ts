@@ -1,0 +1,258 @@
+/**
+ * The stacked-up queue: ops that wait without their data, in order of arrival, merged as they arrive.
+ *
+ * ```
+ *  add ──▶ same file, same name, nothing between that parts them? ── yes ──▶ table (ops/merge.ts) ──▶ one op less
+ *                              │ no                                              │ both stay
+ *                              ▼                                                 ▼
+ *          head ◀── op ⇄ op ⇄ op ⇄ op ⇄ op ⇄ op ◀── tail ◀───────────────────────┘
+ *            │
+ *  take ◀────┘  a piece at a time, with the name under which its data is to be read now
+ * ```
+ *
+ * What must hold:
+ * - An op is added when the source has it. Its data is read after it was taken; then every later change of these
+ *   bytes is in the queue behind it, so that in the end the target has the last ones.
+ * - No op is moved over one that it depends on: a rename or removal of its name or of a directory above it, a link, a
+ *   truncation below its range, a hold mark.
+ * - Memory is bounded (`limits.stackedBytes`). At the bound the queue is *overflowed*: its owner drains it of the
+ *   paths that changed, and looks at those instead.
+ * @module
+ */
+import { assert } from "../base/errors.ts";
+import { limits } from "../base/limits.ts";
+import { baseName, joinPath, parentPath } from "../base/path.ts";
+import { type FileOp, isDeparture, type StackedOp } from "../ops/stacked.ts";
+import { type Departure, Departures, type Source } from "./departures.ts";
+import { FileOps, type Links, type QueuedOp } from "./file_ops.ts";
+
+/** What became of an op that was added. */
+export type Added =
+  /** It waits at the end. */
+  | "queued"
+  /** An older op says it, too. */
+  | "merged"
+  /** It and all that it was about are as if they had never been. */
+  | "annulled"
+  /** It waits, but there is no room for more: the queue is to be drained at once. */
+  | "overflow";
+
+/** An op whose turn it is. */
+export interface ServicedOp {
+  op: StackedOp;
+  /** Where the contents of its file are to be read; of no meaning for an op without contents. */
+  source: Source;
+}
+
+/** A path at which the source may differ from what the target has. */
+export interface ChangedPath {
+  path: string;
+  /** Whether what lies below it changed its place, too. */
+  below: boolean;
+}
+
+/** Choices for {@linkcode StackedQueue}. */
+export interface StackedQueueOptions {
+  /** Bytes between two writes of one file from which on they stay two. @default {limits.opDataSizeMax} */
+  maxPacketSize?: number;
+  /** Bytes of memory, as estimated. @default {limits.stackedBytes} */
+  bytesMax?: number;
+}
+
+/** Ops of one lane that wait without data. */
+export class StackedQueue {
+  readonly #maxPacketSize: number;
+  readonly #bytesMax: number;
+  #oldest: QueuedOp | undefined;
+  #newest: QueuedOp | undefined;
+  #size = 0;
+  #bytes = 0;
+  #lastSequence = 0;
+  /** Place of the newest hold mark. */
+  #holdSequence = 0;
+  #isOverflowed = false;
+  /** By file: what a newer op of it may merge with. Most often that is a single op. */
+  readonly #files = new Map<number, QueuedFileOp | FileOps>();
+  readonly #departures = new Departures();
+
+  constructor(options: StackedQueueOptions = {}) {
+    this.#maxPacketSize = options.maxPacketSize ?? limits.opDataSizeMax;
+    this.#bytesMax = options.bytesMax ?? limits.stackedBytes;
+    assert(this.#maxPacketSize > 0, "a packet carries something");
+  }
+
+  /** Ops that wait. */
+  get size(): number {
+    return this.#size;
+  }
+
+  /** Bytes of memory that they take, as estimated. */
+  get bytes(): number {
+    return this.#bytes;
+  }
+
+  get state(): "open" | "overflowed" {
+    return this.#isOverflowed ? "overflowed" : "open";
+  }
+
+  /**
+   * Adds what the source did. The op is copied.
+   *
+   * After `"overflow"` the queue must be drained before anything else is added: names would no longer be told right.
+   */
+  add(op: StackedOp): Added {
+    assert(!this.#isOverflowed, "an overflowed queue is drained before it takes more");
+    const queued = withLinks(op, ++this.#lastSequence);
+    const added = "file" in queued ? this.#merge(queued) : "waits";
+    if (added !== "waits") return added;
+    this.#append(queued);
+    this.#isOverflowed = this.#bytes > this.#bytesMax;
+    return this.#isOverflowed ? "overflow" : "queued";
+  }
+
+  /**
+   * Takes the oldest op, or a piece of it; the rest keeps its place.
+   *
+   * @param maxBytes Bytes of a piece of a write. @default the packet size
+   * @returns `undefined` if none waits.
+   */
+  take(maxBytes: number = this.#maxPacketSize): ServicedOp | undefined {
+    const op = this.#oldest;
+    if (op === undefined) return undefined;
+    const source = this.#sourceOf(op);
+    const taken = withoutLinks(op);
+    if (op.kind === "write" && op.end - op.start > maxBytes && source.state === "at") {
+      op.start += maxBytes;
+      Object.assign(taken, { end: op.start });
+    } else {
+      this.#leave(op);
+    }
+    return { op: taken, source };
+  }
+
+  /** Forgets all ops and says where the source has changed by them, by the names of now. Ends an overflow. */
+  drain(): ChangedPath[] {
+    const changed = new Map<string, boolean>();
+    for (let op = this.#oldest; op !== undefined; op = op.newer) {
+      for (const { path, below } of this.#changedPaths(op)) {
+        changed.set(path, below || changed.get(path) === true);
+      }
+    }
+    this.#clear();
+    return [...changed].map(([path, below]) => ({ path, below }));
+  }
+
+  #merge(op: QueuedFileOp): "waits" | "merged" | "annulled" {
+    const waiting = this.#waitingFor(op);
+    let added: "waits" | "merged" | "annulled" = "waits";
+    if (waiting === undefined) {
+      this.#files.set(op.file, op);
+    } else {
+      // One string for all of them.
+      op.path = waiting.path;
+      const ops = waiting instanceof FileOps ? waiting : this.#several(waiting);
+      this.#files.set(op.file, ops);
+      added = ops.add(op);
+    }
+    if (op.kind === "unlink") this.#files.delete(op.file);
+    return added;
+  }
+
+  /** What a newer op may merge with, if nothing came between that parts them. */
+  #waitingFor(op: QueuedFileOp): QueuedFileOp | FileOps | undefined {
+    const waiting = this.#files.get(op.file);
+    if (waiting === undefined || waiting.path !== op.path) return undefined;
+    if (waiting.sequence < this.#holdSequence) return undefined;
+    return this.#departures.isOtherSince(op.path, waiting.sequence) ? undefined : waiting;
+  }
+
+  #several(first: QueuedFileOp): FileOps {
+    return new FileOps(first.path, first, this.#maxPacketSize, (op) => this.#unlist(op));
+  }
+
+  #append(op: QueuedOp): void {
+    op.older = this.#newest;
+    if (this.#newest === undefined) this.#oldest = op;
+    else this.#newest.newer = op;
+    this.#newest = op;
+    this.#size++;
+    this.#bytes += memoryOf(op);
+    if (isDeparture(op)) this.#departures.add(op);
+    if (op.kind === "hold") this.#holdSequence = op.sequence;
+  }
+
+  /** Takes an op out of the order. */
+  #unlist(op: QueuedOp): void {
+    if (op.older === undefined) this.#oldest = op.newer;
+    else op.older.newer = op.newer;
+    if (op.newer === undefined) this.#newest = op.older;
+    else op.newer.older = op.older;
+    this.#size--;
+    this.#bytes -= memoryOf(op);
+  }
+
+  /** The oldest op leaves. */
+  #leave(op: QueuedOp): void {
+    this.#unlist(op);
+    if (isDeparture(op)) this.#departures.removeOldest(op as Departure);
+    if (!("file" in op)) return;
+    const waiting = this.#files.get(op.file);
+    if (waiting instanceof FileOps) waiting.remove(op);
+    if (waiting === op || waiting instanceof FileOps && waiting.isEmpty) this.#files.delete(op.file);
+  }
+
+  #sourceOf(op: QueuedOp): Source {
+    return "path" in op ? this.#departures.source(op.path, op.sequence) : { state: "gone" };
+  }
+
+  *#changedPaths(op: QueuedOp): Iterable<ChangedPath> {
+    if (op.kind === "hold") return;
+    const arrived = "to" in op ? op.to : op.path;
+    if (op.kind !== "unlink" && op.kind !== "rmdir") {
+      const source = this.#departures.source(arrived, op.sequence);
+      if (source.state === "at") yield { path: source.path, below: op.kind === "rename" };
+      if (source.state === "hidden") yield { path: "", below: true };
+    }
+    if (isDeparture(op)) yield* this.#vacated(op);
+  }
+
+  /** The name that a departure took from something. What it is to hold is found by looking at it. */
+  *#vacated(op: Departure): Iterable<ChangedPath> {
+    const directory = this.#departures.source(parentPath(op.path), op.sequence);
+    // A directory that is gone is told of by its own removal.
+    if (directory.state !== "at") return;
+    const isExchange = op.kind === "rename" && op.exchange;
+    yield { path: joinPath(directory.path, baseName(op.path)), below: isExchange };
+  }
+
+  #clear(): void {
+    this.#oldest = this.#newest = undefined;
+    this.#size = this.#bytes = 0;
+    this.#isOverflowed = false;
+    this.#files.clear();
+    this.#departures.clear();
+  }
+}
+
+type QueuedFileOp = FileOp & Links;
+
+function withLinks(op: StackedOp, sequence: number): QueuedOp {
+  const links: Links = { sequence, older: undefined, newer: undefined };
+  if (op.kind !== "write") return { ...op, ...links };
+  // Written out, an object takes less memory, and most ops are writes.
+  const { kind, path, file, start, end } = op;
+  return { kind, path, file, start, end, sequence, older: undefined, newer: undefined };
+}
+
+function withoutLinks({ sequence: _1, older: _2, newer: _3, ...op }: QueuedOp): StackedOp {
+  return op;
+}
+
+/** Bytes of memory of an op, rather too many. */
+function memoryOf(op: StackedOp): number {
+  let characters = 0;
+  if ("path" in op) characters += op.path.length;
+  if ("to" in op) characters += op.to.length;
+  if ("target" in op) characters += op.target.length;
+  return limits.stackedOpSize + 2 * characters;
+}
