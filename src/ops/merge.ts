@@ -74,6 +74,16 @@ export const mergeTable: Record<StackedKind, Record<StackedKind, Merge>> = {
                 unlink: "barrier",  rmdir: "barrier",  rename: "barrier",  hold: "barrier" },
 };
 
+/** Whether nothing is moved over ops of a kind, by whatever op it meets: what comes after one begins anew. */
+export function isBarrierToAll(kind: StackedKind): boolean {
+  return barriersToAll.has(kind);
+}
+
+const barriersToAll = new Set(
+  (Object.keys(mergeTable) as StackedKind[])
+    .filter((kind) => Object.values(mergeTable[kind]).every((merge) => merge === "barrier")),
+);
+
 /** What becomes of an older op; `op` is what it is from then on. */
 export type Outcome =
   /** It stays, and the newer one may merge with what is older still. */

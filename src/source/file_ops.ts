@@ -6,7 +6,7 @@
  */
 import { assert } from "../base/errors.ts";
 import { mergeOps, mergeTable } from "../ops/merge.ts";
-import type { StackedOp, StackedOpOf } from "../ops/stacked.ts";
+import type { FileOp, StackedOp, StackedOpOf } from "../ops/stacked.ts";
 import { RangeIndex } from "./range_index.ts";
 
 /** An op in the queue: the op itself, its place, and its neighbours in order of arrival. */
@@ -20,6 +20,17 @@ export interface Links {
   newer: QueuedOp | undefined;
 }
 
+/** An op of a file in the queue. */
+export type QueuedFileOp = FileOp & Links;
+
+/** What the ops of a file need of their queue; one object for all of them. */
+export interface OwningQueue {
+  /** Bytes between two writes from which on they stay two. */
+  readonly maxPacketSize: number;
+  /** Is called with each queued op of which nothing is left. */
+  drop(op: QueuedOp): void;
+}
+
 type QueuedWrite = StackedOpOf<"write"> & Links;
 /** Ops of one kind other than `write` stand alone, oldest first. */
 type Item = QueuedOp | RangeIndex<QueuedWrite>;
@@ -29,21 +40,15 @@ export class FileOps {
   readonly path: string;
   /** Place in the queue of the first op that was ever in here: all others are newer. */
   readonly sequence: number;
-  readonly #items: Item[];
-  readonly #maxPacketSize: number;
-  readonly #drop: (op: QueuedOp) => void;
+  /** A handful at most: ops of kinds that merge with themselves, and between them groups of writes. */
+  #items: Item[];
+  readonly #queue: OwningQueue;
 
-  /**
-   * @param path Name of the file.
-   * @param maxPacketSize Bytes between two writes from which on they stay two.
-   * @param drop Is called with each queued op of which nothing is left.
-   */
-  constructor(path: string, first: QueuedOp, maxPacketSize: number, drop: (op: QueuedOp) => void) {
-    this.path = path;
+  constructor(first: QueuedFileOp, queue: OwningQueue) {
+    this.path = first.path;
     this.sequence = first.sequence;
     this.#items = [first];
-    this.#maxPacketSize = maxPacketSize;
-    this.#drop = drop;
+    this.#queue = queue;
   }
 
   get isEmpty(): boolean {
@@ -73,7 +78,7 @@ export class FileOps {
     const item = this.#items[at];
     const olders = item instanceof RangeIndex ? this.#concerned(item, newer) : [item];
     for (const older of olders) {
-      const outcome = mergeOps(older, newer, this.#maxPacketSize);
+      const outcome = mergeOps(older, newer, this.#queue.maxPacketSize);
       switch (outcome.then) {
         case "stop":
           return "stop";
@@ -97,7 +102,10 @@ export class FileOps {
   /** Writes of a group of which the table would not say that they merely stay. */
   #concerned(group: RangeIndex<QueuedWrite>, newer: QueuedOp): QueuedOp[] {
     if (newer.kind === "write") {
-      return group.overlapping(newer.start - this.#maxPacketSize, newer.end + this.#maxPacketSize);
+      return group.overlapping(
+        newer.start - this.#queue.maxPacketSize,
+        newer.end + this.#queue.maxPacketSize,
+      );
     }
     if (newer.kind === "truncate") return group.overlapping(newer.lowest, Infinity);
     return mergeTable.write[newer.kind] === "keep" ? [] : group.all();
@@ -112,20 +120,20 @@ export class FileOps {
     for (const older of olders) {
       if (older === home) continue;
       this.#unite(home, older);
-      this.#drop(older);
+      this.#queue.drop(older);
     }
     if (item instanceof RangeIndex) item.add(home as QueuedWrite);
   }
 
   #unite(home: QueuedOp, other: QueuedOp): void {
-    const outcome = mergeOps(home, other, this.#maxPacketSize);
+    const outcome = mergeOps(home, other, this.#queue.maxPacketSize);
     assert(outcome.then === "join", "what is near the newer op is near what it became part of");
     Object.assign(home, outcome.op);
   }
 
   #dropAt(at: number, op: QueuedOp): void {
     this.#removeAt(at, op);
-    this.#drop(op);
+    this.#queue.drop(op);
     // What stood apart by it may be one now. Without this a file written and touched in turn would queue without end.
     if (op.kind === "attributes") this.#addAgain(at);
   }
@@ -134,7 +142,7 @@ export class FileOps {
     const younger = this.#items.splice(from);
     for (const item of younger) {
       for (const op of item instanceof RangeIndex ? item.all() : [item]) {
-        if (this.add(op) !== "waits") this.#drop(op);
+        if (this.add(op) !== "waits") this.#queue.drop(op);
       }
     }
   }
@@ -150,14 +158,18 @@ export class FileOps {
 
   #append(newer: QueuedOp): void {
     const last = this.#items.at(-1);
-    if (newer.kind !== "write" || last === undefined) return void this.#items.push(newer);
-    if (last instanceof RangeIndex) return last.add(newer);
-    if (last.kind !== "write") return void this.#items.push(newer);
-    const group = new RangeIndex<QueuedWrite>();
-    group.add(last);
-    group.add(newer);
-    this.#items[this.#items.length - 1] = group;
+    if (newer.kind === "write" && last instanceof RangeIndex) return last.add(newer);
+    if (newer.kind === "write" && isWrite(last)) {
+      this.#items[this.#items.length - 1] = new RangeIndex<QueuedWrite>(last, newer);
+    } else {
+      // Not by `push`, which leaves room for 16 more.
+      this.#items = this.#items.concat(newer);
+    }
   }
+}
+
+function isWrite(item: Item | undefined): item is QueuedWrite {
+  return item !== undefined && "kind" in item && item.kind === "write";
 }
 
 function holds(item: Item, op: QueuedOp): boolean {

@@ -15,6 +15,10 @@ export class RangeIndex<Ranged extends Range> {
   /** None is empty. */
   readonly #chunks: Ranged[][] = [];
 
+  constructor(...ranges: Ranged[]) {
+    for (const range of ranges) this.add(range);
+  }
+
   get isEmpty(): boolean {
     return this.#chunks.length === 0;
   }

@@ -22,9 +22,10 @@
 import { assert } from "../base/errors.ts";
 import { limits } from "../base/limits.ts";
 import { baseName, joinPath, parentPath } from "../base/path.ts";
-import { type FileOp, isDeparture, type StackedOp } from "../ops/stacked.ts";
+import { isBarrierToAll } from "../ops/merge.ts";
+import { isDeparture, type StackedOp } from "../ops/stacked.ts";
 import { type Departure, Departures, type Source } from "./departures.ts";
-import { FileOps, type Links, type QueuedOp } from "./file_ops.ts";
+import { FileOps, type OwningQueue, type QueuedFileOp, type QueuedOp } from "./file_ops.ts";
 
 /** What became of an op that was added. */
 export type Added =
@@ -61,7 +62,7 @@ export interface StackedQueueOptions {
 
 /** Ops of one lane that wait without data. */
 export class StackedQueue {
-  readonly #maxPacketSize: number;
+  readonly #owning: OwningQueue;
   readonly #bytesMax: number;
   #oldest: QueuedOp | undefined;
   #newest: QueuedOp | undefined;
@@ -76,9 +77,10 @@ export class StackedQueue {
   readonly #departures = new Departures();
 
   constructor(options: StackedQueueOptions = {}) {
-    this.#maxPacketSize = options.maxPacketSize ?? limits.opDataSizeMax;
+    const maxPacketSize = options.maxPacketSize ?? limits.opDataSizeMax;
+    assert(maxPacketSize > 0, "a packet carries something");
+    this.#owning = { maxPacketSize, drop: (op) => this.#unlist(op) };
     this.#bytesMax = options.bytesMax ?? limits.stackedBytes;
-    assert(this.#maxPacketSize > 0, "a packet carries something");
   }
 
   /** Ops that wait. */
@@ -116,7 +118,7 @@ export class StackedQueue {
    * @param maxBytes Bytes of a piece of a write. @default the packet size
    * @returns `undefined` if none waits.
    */
-  take(maxBytes: number = this.#maxPacketSize): ServicedOp | undefined {
+  take(maxBytes: number = this.#owning.maxPacketSize): ServicedOp | undefined {
     const op = this.#oldest;
     if (op === undefined) return undefined;
     const source = this.#sourceOf(op);
@@ -144,18 +146,18 @@ export class StackedQueue {
 
   #merge(op: QueuedFileOp): "waits" | "merged" | "annulled" {
     const waiting = this.#waitingFor(op);
-    let added: "waits" | "merged" | "annulled" = "waits";
-    if (waiting === undefined) {
-      this.#files.set(op.file, op);
-    } else {
-      // One string for all of them.
-      op.path = waiting.path;
-      const ops = waiting instanceof FileOps ? waiting : this.#several(waiting);
-      this.#files.set(op.file, ops);
-      added = ops.add(op);
-    }
-    if (op.kind === "unlink") this.#files.delete(op.file);
+    const added = waiting === undefined ? "waits" : this.#addToFile(waiting, op);
+    if (isBarrierToAll(op.kind)) this.#files.delete(op.file);
+    else if (waiting === undefined) this.#files.set(op.file, op);
     return added;
+  }
+
+  #addToFile(waiting: QueuedFileOp | FileOps, op: QueuedFileOp): "waits" | "merged" | "annulled" {
+    // One string for all of them.
+    op.path = waiting.path;
+    const ops = waiting instanceof FileOps ? waiting : new FileOps(waiting, this.#owning);
+    this.#files.set(op.file, ops);
+    return ops.add(op);
   }
 
   /** What a newer op may merge with, if nothing came between that parts them. */
@@ -164,10 +166,6 @@ export class StackedQueue {
     if (waiting === undefined || waiting.path !== op.path) return undefined;
     if (waiting.sequence < this.#holdSequence) return undefined;
     return this.#departures.isOtherSince(op.path, waiting.sequence) ? undefined : waiting;
-  }
-
-  #several(first: QueuedFileOp): FileOps {
-    return new FileOps(first.path, first, this.#maxPacketSize, (op) => this.#unlist(op));
   }
 
   #append(op: QueuedOp): void {
@@ -234,14 +232,33 @@ export class StackedQueue {
   }
 }
 
-type QueuedFileOp = FileOp & Links;
-
+/** Copies an op. Each kind is written out where many wait: an object made by spreading takes a half more memory. */
 function withLinks(op: StackedOp, sequence: number): QueuedOp {
-  const links: Links = { sequence, older: undefined, newer: undefined };
-  if (op.kind !== "write") return { ...op, ...links };
-  // Written out, an object takes less memory, and most ops are writes.
-  const { kind, path, file, start, end } = op;
-  return { kind, path, file, start, end, sequence, older: undefined, newer: undefined };
+  const [older, newer] = [undefined, undefined];
+  switch (op.kind) {
+    case "write": {
+      const { kind, path, file, start, end } = op;
+      return { kind, path, file, start, end, sequence, older, newer };
+    }
+    case "create": {
+      const { kind, path, file, attributes } = op;
+      return { kind, path, file, attributes, sequence, older, newer };
+    }
+    case "attributes": {
+      const { kind, path, file, isDirectory, attributes } = op;
+      return { kind, path, file, isDirectory, attributes, sequence, older, newer };
+    }
+    case "unlink": {
+      const { kind, path, file, survivor } = op;
+      return { kind, path, file, survivor, sequence, older, newer };
+    }
+    case "rename": {
+      const { kind, path, to, exchange, survivor } = op;
+      return { kind, path, to, exchange, survivor, sequence, older, newer };
+    }
+    default:
+      return { ...op, sequence, older, newer };
+  }
 }
 
 function withoutLinks({ sequence: _1, older: _2, newer: _3, ...op }: QueuedOp): StackedOp {
