@@ -50,7 +50,7 @@ const anyWrite: fc.Arbitrary<Write> = fc.oneof(
 );
 
 Deno.test(`StackedQueue leaves of writes what a map of bytes does, between barriers (seed ${SEED})`, () => {
-  const writesOf = fc.array(anyWrite, { maxLength: 60 });
+  const writesOf = fc.array(anyWrite, { maxLength: 60, size: "max" });
   const property = fc.property(writesOf, fc.integer({ min: 1, max: 20 }), (writes, maxPacketSize) => {
     const queue = new StackedQueue({ maxPacketSize });
     const parts: Range[][] = [[]];
@@ -103,6 +103,7 @@ const weighted: [number, fc.Arbitrary<Action>][] = [
 const history = fc.array(fc.oneof(...weighted.map(([weight, arbitrary]) => ({ weight, arbitrary }))), {
   minLength: 1,
   maxLength: 60,
+  size: "max",
 });
 
 /** A source, its queue, and a target that has no more than the queue gives. */
