@@ -26,7 +26,10 @@ export type StackedOp =
   /** Removes a name of anything but a directory. */
   | { kind: "unlink"; path: string; file: number; survivor?: Survivor }
   | { kind: "rmdir"; path: string }
-  /** Moves an entry with everything below it. `survivor` is of the file that `to` was a name of before. */
+  /**
+   * Moves an entry with everything below it. Between two names of one file a rename does nothing: it is no op.
+   * `survivor` is of the file that `to` was a name of before.
+   */
   | { kind: "rename"; path: string; to: string; exchange: boolean; survivor?: Survivor }
   /** Where a hold begins: what came before it is never mixed with what came after it. */
   | { kind: "hold" };

@@ -115,7 +115,8 @@ export class FileOps {
   #join(at: number, olders: QueuedOp[], newer: QueuedOp): void {
     const home = olders.reduce((a, b) => a.sequence < b.sequence ? a : b);
     const item = this.#items[at];
-    if (item instanceof RangeIndex) { for (const older of olders) item.delete(older as QueuedWrite); }
+    // Out of the index while their places change.
+    if (item instanceof RangeIndex) olders.forEach((older) => item.delete(older as QueuedWrite));
     this.#unite(home, newer);
     for (const older of olders) {
       if (older === home) continue;

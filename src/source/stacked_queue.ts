@@ -54,7 +54,7 @@ export interface ChangedPath {
 
 /** Choices for {@linkcode StackedQueue}. */
 export interface StackedQueueOptions {
-  /** Bytes between two writes of one file from which on they stay two. @default {limits.opDataSizeMax} */
+  /** Bytes between two writes of one file from which on they stay two. @default {limits.mergePacketSize} */
   maxPacketSize?: number;
   /** Bytes of memory, as estimated. @default {limits.stackedBytes} */
   bytesMax?: number;
@@ -77,7 +77,7 @@ export class StackedQueue {
   readonly #departures = new Departures();
 
   constructor(options: StackedQueueOptions = {}) {
-    const maxPacketSize = options.maxPacketSize ?? limits.opDataSizeMax;
+    const maxPacketSize = options.maxPacketSize ?? limits.mergePacketSize;
     assert(maxPacketSize > 0, "a packet carries something");
     this.#owning = { maxPacketSize, drop: (op) => this.#unlist(op) };
     this.#bytesMax = options.bytesMax ?? limits.stackedBytes;
@@ -113,12 +113,13 @@ export class StackedQueue {
   }
 
   /**
-   * Takes the oldest op, or a piece of it; the rest keeps its place.
+   * Takes the oldest op, or a piece of it; the rest keeps its place. The file is opened for reading before anything
+   * else is added, since its name holds good until then; the bytes may be read later.
    *
-   * @param maxBytes Bytes of a piece of a write. @default the packet size
+   * @param maxBytes Bytes of a piece of a write. @default {limits.opDataSizeMax}
    * @returns `undefined` if none waits.
    */
-  take(maxBytes: number = this.#owning.maxPacketSize): ServicedOp | undefined {
+  take(maxBytes: number = limits.opDataSizeMax): ServicedOp | undefined {
     const op = this.#oldest;
     if (op === undefined) return undefined;
     const source = this.#sourceOf(op);

@@ -22,7 +22,7 @@ interface Node {
 export type SourceAction =
   | { do: "write"; path: string; at: number; size: number }
   | { do: "truncate"; path: string; size: number }
-  | { do: "chmod" | "touch"; path: string }
+  | { do: "chmod" | "touch" | "settle"; path: string }
   | { do: "mkdir" | "remove" | "symlink"; path: string }
   | { do: "rename" | "exchange" | "link"; path: string; to: string }
   | { do: "hold" };
@@ -188,6 +188,7 @@ export class ModelSource extends ModelFiles {
         }]);
       case "chmod":
       case "touch":
+      case "settle":
         return this.#does(this.nodes.has(action.path), () => [this.#setAttributes(action.path, action.do)]);
       case "mkdir":
         return this.#does(this.#isFree(action.path), () => [
@@ -243,11 +244,13 @@ export class ModelSource extends ModelFiles {
     return [...ops, op];
   }
 
-  #setAttributes(path: string, what: "chmod" | "touch"): StackedOp {
+  #setAttributes(path: string, what: "chmod" | "touch" | "settle"): StackedOp {
     const node = this.node(path);
     const isDirectory = node.kind === "directory";
     if (isDirectory && node.file === 0) node.file = ++this.#directories;
-    const attributes = what === "chmod" ? { mode: this.#next() } : { mtimeNs: BigInt(this.#next()) };
+    const attributes: AttributeChange = {};
+    if (what !== "touch") attributes.mode = this.#next();
+    if (what !== "chmod") attributes.mtimeNs = BigInt(this.#next());
     return { kind: "attributes", path, file: node.file, isDirectory, attributes };
   }
 
