@@ -71,6 +71,12 @@ export const limits = {
   logReleaseMs: 1_000,
   /** Commands that a lane takes from it at once. */
   backlogBatch: 4_096,
+  /** Bytes between two stacked writes of a file from which on they stay two, unless the user chooses another number. */
+  mergePacketSize: 4 * KiB,
+  /** Bytes of memory of one stacked-up queue. Beyond it the queue is *overflowed*: what changed is looked at instead. */
+  stackedBytes: 64 * MiB,
+  /** Bytes of a stacked op beside its names, at most, as measured (tests/source/stacked_memory.ts). */
+  stackedOpSize: 168,
   /** A mirror's small ops gather so long into one message. Live ops never wait. */
   gatherMs: 3,
   /** Buffers of acked parcels kept for the next ones. */
@@ -325,6 +331,7 @@ export const limits = {
 } as const;
 
 assert(limits.opDataSizeMax + 2 * limits.pathSizeMax < limits.messageSizeMax, "one op fits one message");
+assert(limits.mergePacketSize <= limits.opDataSizeMax, "bytes between two writes fit the op that they go in");
 assert(limits.messageSizeMax <= limits.frameBodySizeMax, "one message fits one frame");
 assert(limits.mirrorWindowBytes < limits.windowBytes, "live ops find room beside mirror ops");
 assert(limits.groupBytes <= limits.windowBytes, "a group can be filled from one window");
