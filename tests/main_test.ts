@@ -155,7 +155,7 @@ async function waitingDaemon(state: string) {
   });
   return {
     log,
-    release: () => release({ committed: true, waiting: [], problems: [] }),
+    release: () => release({ committed: true, commit: "ack", reason: "", waiting: [], problems: [] }),
     [Symbol.asyncDispose]: () => server[Symbol.asyncDispose](),
   };
 }

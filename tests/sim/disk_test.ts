@@ -106,7 +106,7 @@ Deno.test({
     await using directory = await tempDirectory();
     let number = 0;
     fc.assert(
-      fc.property(fc.array(call, { maxLength: 40 }), (calls) => {
+      fc.property(fc.array(call, { maxLength: 40, size: "max" }), (calls) => {
         const root = `${directory.path}/${++number}`;
         Deno.mkdirSync(root);
         using real = linuxFileSystem().openTree(root);

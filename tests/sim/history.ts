@@ -38,5 +38,5 @@ export const simulatedHistory: fc.Arbitrary<SimulatedAction[]> = fc.array(
     { weight: 3, arbitrary: worldAction as fc.Arbitrary<SimulatedAction> },
     { weight: 2, arbitrary: mishap as fc.Arbitrary<SimulatedAction> },
   ),
-  { minLength: 1, maxLength: 70 },
+  { minLength: 1, maxLength: 70, size: "max" },
 );

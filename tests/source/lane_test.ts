@@ -111,7 +111,7 @@ Deno.test("hasRoom() ends at the most ops that may be on their way", () => {
 
 Deno.test("Lane never exceeds its window, save by one op in an empty one (random sizes and acks)", () => {
   const step = fc.record({ size: fc.integer({ min: 0, max: 3000 }), acks: fc.integer({ min: 0, max: 3 }) });
-  fc.assert(fc.property(fc.array(step, { maxLength: 80 }), (steps) => {
+  fc.assert(fc.property(fc.array(step, { maxLength: 80, size: "max" }), (steps) => {
     const windowBytes = 8000;
     const headerMax = 64;
     const lane = laneWith({ windowBytes });
@@ -305,7 +305,7 @@ Deno.test("a receiver that follows the rules gets each op once and in order (ran
     fc.record({ do: fc.constant("cut" as const), loses: fc.integer({ min: 0, max: 3 }) }),
     fc.record({ do: fc.constant("turn" as const) }),
   );
-  await fc.assert(fc.asyncProperty(fc.array(step, { maxLength: 60 }), async (steps) => {
+  await fc.assert(fc.asyncProperty(fc.array(step, { maxLength: 60, size: "max" }), async (steps) => {
     const lane = laneWith();
     let session = new KeepingSession();
     lane.attach(session, 0);

@@ -151,7 +151,7 @@ export const worldAction: fc.Arbitrary<WorldAction> = fc.oneof(
 /** Histories of a tree and of the world around it. */
 export const history: fc.Arbitrary<Action[]> = fc.array(
   fc.oneof({ weight: 3, arbitrary: treeAction }, { weight: 2, arbitrary: worldAction }),
-  { minLength: 1, maxLength: 70 },
+  { minLength: 1, maxLength: 70, size: "max" },
 );
 
 /** Does changes in a tree. */

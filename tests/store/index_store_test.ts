@@ -265,7 +265,7 @@ for (const seed of [1, 2, Date.now() % 1_000_000]) {
         crash: fc.integer({ min: 0, max: 9 }).map((number) => number === 0),
       });
       fc.assert(
-        fc.property(fc.array(step, { minLength: 20, maxLength: 80 }), (steps) => {
+        fc.property(fc.array(step, { minLength: 20, maxLength: 80, size: "max" }), (steps) => {
           removeIndexStore(path);
           let store = openIndexStore(path);
           try {
@@ -317,7 +317,7 @@ for (const seed of [1, 2, Date.now() % 1_000_000]) {
         save: fc.boolean(),
       });
       fc.assert(
-        fc.property(fc.array(step, { minLength: 20, maxLength: 80 }), (steps) => {
+        fc.property(fc.array(step, { minLength: 20, maxLength: 80, size: "max" }), (steps) => {
           removeIndexStore(path);
           using store = openIndexStore(path);
           const index = new Index();
