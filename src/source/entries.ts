@@ -1,8 +1,8 @@
 /**
  * Makes entries of the target what they are on the disk: compares one, and pushes what makes it equal.
  *
- * Each path is read, compared, pushed and noted without letting go of the event loop, after waiting for room in the
- * window: so a mirror and live detection can work on the same index side by side.
+ * What the target holds is read, compared, pushed and noted without letting go of the event loop, after waiting for room
+ * in the window: so a mirror and live detection can work on the same index side by side.
  * @module
  */
 import { errorCode } from "../base/errors.ts";
@@ -38,11 +38,10 @@ export class Entries {
     let stat: Stat | undefined = batch.present.get(path)!;
     if (path === "") return void batch.directories.add("");
     if (!this.#context.index.isDirectory(parentPath(path)) && !await this.makeParents(path, batch)) return;
-    if (!await this.#context.room(Math.min(stat.size, limits.opDataSizeMax), batch.priority)) {
-      stat = statOrUndefined(this.#context.tree, path);
-      if (!stat) return void batch.absent.push(path);
-    }
-    if (!this.#context.index.isDirectory(parentPath(path))) return;
+    const isFresh = await this.#context.room(Math.min(stat.size, limits.opDataSizeMax), batch.priority);
+    // Since the batch read it, a later look of the other loop may have sent what it is now: that is not to be undone.
+    if (!isFresh || this.#context.index.has(path)) stat = this.#readAgain(path, batch);
+    if (!stat || !this.#context.index.isDirectory(parentPath(path))) return;
     try {
       await this.#compare(path, stat, batch);
     } catch (error) {
@@ -53,6 +52,19 @@ export class Entries {
       // Something of another kind took its place between two calls: that is what counts now.
       note(batch, path, now);
       await this.look(path, batch);
+    }
+  }
+
+  /** Attributes of an entry as they are by now; what is gone or cannot be read is dealt with. */
+  #readAgain(path: string, batch: Batch): Stat | undefined {
+    try {
+      const stat = this.#context.tree.stat(path);
+      if (!stat) batch.absent.push(path);
+      return stat;
+    } catch (error) {
+      if (isGone(error)) batch.absent.push(path);
+      else this.#context.problem(path, "read", error);
+      return undefined;
     }
   }
 
@@ -208,9 +220,9 @@ export class Entries {
   /** Makes the attributes of a directory equal, once nothing in it changes any more. */
   async settleDirectory(path: string, batch: Batch): Promise<void> {
     const { index, tree, policy } = this.#context;
-    const fresh = await this.#context.room(path.length, batch.priority);
+    await this.#context.room(path.length, batch.priority);
     const held = index.get(path);
-    const stat = fresh && batch.present.get(path) || statOrUndefined(tree, path);
+    const stat = statOrUndefined(tree, path);
     if (held?.kind !== "directory" || stat?.kind !== "directory" || !this.#context.settles(path)) return;
     const step = planEntry(stat, held, policy);
     if (step.do === "adopt") index.set(path, heldFrom(stat, ""), 0);
