@@ -164,7 +164,7 @@ export class Installer {
     const { syncs } = this.#context;
     if (kind === "directory") syncs.directory(path);
     else if (kind === "file") syncs.path(path);
-    else syncs.all();
+    else syncs.unopenable(path);
   }
 
   #change(path: string, change: AttributeChange): void {

@@ -4,6 +4,7 @@
  * @module
  */
 import { limits } from "../base/limits.ts";
+import { parentPath } from "../base/path.ts";
 import type { OpenFile, Tree } from "../sys/file_system.ts";
 import { isAbsence, isOpTrouble } from "./trouble.ts";
 
@@ -92,9 +93,11 @@ export class LiveSyncs implements Disposable {
     this.#files.push(file);
   }
 
-  /** Something that cannot be synced by itself, such as a symbolic link's attributes. */
-  all(): void {
-    this.#all = this.#canSyncAll;
+  /** An entry that cannot be opened, such as a symbolic link, whose attributes changed. */
+  unopenable(path: string): void {
+    // A journal that has the directory's change has what came before it, too: without `syncfs` that is the best there is.
+    if (this.#canSyncAll) this.#all = true;
+    else this.#directories.add(parentPath(path));
   }
 
   /** Makes all of it durable: files first, then the directories that name them. */

@@ -4,7 +4,7 @@
  * What survives is chosen at random among what a journaling file system may leave:
  *
  * - Names and attributes change in the order of the calls, and a cut leaves any moment between the last sync of a
- *   directory (or of everything) and now.
+ *   directory (or of everything) and now. Attributes of a file that was synced are those of then, at least.
  * - Contents of a file are those of its last sync, with any of the later writes, each whole, in part or not at all.
  *
  * So a rename may survive whose file has no contents, which is what a missing sync shows up by.
@@ -161,13 +161,19 @@ export class SimulatedDisk implements FileSystem {
     this.#moments = [this.#moment()];
   }
 
-  syncContents(inode: Inode): void {
+  /** A file's contents and attributes survive from now on; its name need not. */
+  syncFile(inode: Inode): void {
     inode.synced = inode.data;
     inode.writes = [];
+    const { mode, uid, gid, mtimeNs, ctimeNs } = inode;
+    for (const moment of this.#moments) {
+      const known = moment.get(inode);
+      if (known) Object.assign(known, { mode, uid, gid, mtimeNs, ctimeNs });
+    }
   }
 
   syncAll(): void {
-    for (const inode of this.#moment().keys()) this.syncContents(inode);
+    for (const inode of this.#moment().keys()) this.syncFile(inode);
     this.syncNames();
   }
 
@@ -435,7 +441,7 @@ class SimulatedFile implements OpenFile {
 
   sync(): void {
     this.#check();
-    this.#disk.syncContents(this.inode);
+    this.#disk.syncFile(this.inode);
   }
 
   copyFrom(from: OpenFile): void {
