@@ -80,7 +80,7 @@ export class MassGuard {
   }
 
   /** Of paths that are gone, those whose deletion may be sent; the others are held. */
-  admit(paths: string[]): string[] {
+  admit(paths: string[], { countsResting = true } = {}): string[] {
     const { book, index } = this.#options;
     const admitted: string[] = [];
     const undecided: string[] = [];
@@ -93,7 +93,7 @@ export class MassGuard {
     if (undecided.length === 0) return admitted;
     const losses = this.#losses(topmost(undecided));
     const count = sum(losses);
-    if (count > 0 && (book.waiting || this.#isMassDeletion(count, undecided))) {
+    if (count > 0 && (book.waiting || this.#isMassDeletion(count, countsResting))) {
       this.hold(losses);
       const held = new Set(losses.map(([path]) => path));
       return [...admitted, ...undecided.filter((path) => !held.has(path) && !hasAncestor(path, held))];
@@ -108,7 +108,8 @@ export class MassGuard {
    */
   admitsClearing(directory: string): boolean {
     const below = this.#options.index.children(directory).map((name) => joinPath(directory, name));
-    return this.admit(below).length === below.length;
+    // What rests may be on its way to another name; it comes to be judged by itself.
+    return this.admit(below, { countsResting: false }).length === below.length;
   }
 
   /** Holds deletions. */
@@ -156,16 +157,13 @@ export class MassGuard {
     return isMass;
   }
 
-  #isMassDeletion(count: number, asked: string[]): boolean {
+  #isMassDeletion(count: number, countsResting: boolean): boolean {
     const { index, thresholds, resting } = this.#options;
     if (!thresholds.deletions) return false;
     this.#forgetOld();
     const before = this.#deleted.reduce((all, each) => all + each.count, 0);
-    const counted = new Set(asked);
     let next = 0;
-    for (const path of resting()) {
-      if (!this.#made.has(path) && !counted.has(path) && !hasAncestor(path, counted)) next++;
-    }
+    if (countsResting) { for (const path of resting()) if (!this.#made.has(path)) next++; }
     const all = Math.max(count + next, this.#foreseenDeletions) + before;
     const size = index.size + before;
     return isMuch(all, size, thresholds.deletions);

@@ -133,6 +133,7 @@ Deno.test({
       interceptorReason: source.interceptorReason,
       promise: "convergent",
       commit: "ack",
+      log: { state: "off", reason: "", count: 0, bytes: 0 },
       targets: [{
         target: replication.pairedTarget,
         state: "live",
@@ -140,6 +141,7 @@ Deno.test({
         lagMs: 0,
         queuedOps: 0,
         stackedOps: 0,
+        stacked: { state: "none", memoryOps: 0, diskOps: 0 },
         inFlightOps: 0,
         lastAckedSequence: lane.lastAckedSequence,
         lastAckAt: lane.lastAckAt,

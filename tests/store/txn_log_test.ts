@@ -273,7 +273,10 @@ async function cutPower(disk: DiskImage, batchSize: number): Promise<void> {
     const before = committed();
     await waitFor(() => committed() > before + 2 * batchSize, { what: "further commits" });
     const promised = committed();
+    // The copy takes its time, which a power cut does not.
+    writing.kill("SIGSTOP");
     await using after = await disk.copy();
+    writing.kill("SIGCONT");
     using log = TransactionLog.open(`${after.path}/${batchSize}`);
     assertEquals(log.findings.damage, "");
     assert(
