@@ -689,13 +689,18 @@ export class Replicator {
 
   #hasToSave(): boolean {
     const { keeper, index } = this.#options;
-    if (!keeper || !this.#stream.isReady) return false;
+    if (!keeper || !this.#maySave) return false;
     return keeper.savedSequence !== this.lane.ackedSequence || index.unsavedCount > 0;
+  }
+
+  /** What is saved is believed by the next run: so not before the target was asked about all that is in doubt. */
+  get #maySave(): boolean {
+    return this.#stream.isReady && this.#doubts.areResolved;
   }
 
   #save(): void {
     const { keeper, index } = this.#options;
-    if (!keeper || !this.#stream.isReady) return;
+    if (!keeper || !this.#maySave) return;
     const sequence = keeper.save(index, this.lane.ackedSequence);
     if (sequence !== undefined && this.#connection.state === "connected") {
       this.lane.post({ type: "indexed", sequence });
