@@ -36,6 +36,8 @@ export class Agenda {
 
   /** Whether the scan of everything that goes on, or comes next, was asked for because events were lost. */
   #searches = false;
+  /** Dirty paths that are being looked at, which takes long where there is no room for what is found. */
+  #inWork: DirtyPath[] = [];
   /** Whether it stands for paths that there was no room for. */
   #mirrorsChanges = false;
   readonly #options: AgendaOptions;
@@ -63,7 +65,7 @@ export class Agenda {
 
   /** Dirty paths. */
   get dirtyCount(): number {
-    return this.#dirty.size;
+    return this.#dirty.size + this.#inWork.length;
   }
 
   /** Large files that wait or are on their way. */
@@ -78,7 +80,7 @@ export class Agenda {
 
   /** Since when the oldest dirty path waits. */
   get oldestSinceMs(): number | undefined {
-    return this.#dirty.oldestSinceMs;
+    return this.#inWork[0]?.sinceMs ?? this.#dirty.oldestSinceMs;
   }
 
   /** Whether everything was looked at and every large file sent. */
@@ -246,11 +248,14 @@ export class Agenda {
   async #lookAtDirty(batch: DirtyPath[]): Promise<void> {
     const ticket = Math.min(...batch.map((dirty) => dirty.ticket));
     using _hold = this.#tickets.hold(ticket);
+    this.#inWork = batch;
     try {
       await this.#options.detector.look(batch.map(({ path }) => path), "live", ticket);
     } catch (error) {
       for (const { path, sinceMs } of batch) this.#dirty.add(path, sinceMs, ticket);
       throw error;
+    } finally {
+      this.#inWork = [];
     }
   }
 

@@ -13,6 +13,8 @@ export interface GateOptions {
   bell: Bell;
   /** Counts starts of the stream: who waited through one must not push. */
   course: () => number;
+  /** Whether there is a session. */
+  isConnected: () => boolean;
   isStopped: () => boolean;
   /** Nothing is sent, so nobody waits. */
   isDry: boolean;
@@ -34,8 +36,9 @@ export class Gate {
    * @throws {TransientError} If the stream was started anew meanwhile.
    */
   async room(bytes: number, priority: Priority): Promise<boolean> {
-    const { lane, bell, course, isStopped, isDry } = this.#options;
-    const hasRoom = () => !this.#isClosed && lane.hasRoom(bytes, priority);
+    const { lane, bell, course, isConnected, isStopped, isDry } = this.#options;
+    // With nobody to send to, what changes stays a path: of a file that is rewritten many times one version travels.
+    const hasRoom = () => !this.#isClosed && isConnected() && lane.hasRoom(bytes, priority);
     if (isDry || hasRoom()) return true;
     const before = course();
     while (!hasRoom()) {

@@ -92,6 +92,7 @@ export class Replicator {
       lane: this.lane,
       bell: this.#bell,
       course: () => this.#stream.count,
+      isConnected: () => this.#connection.state === "connected",
       isStopped: () => this.#condition.isStopped,
       isDry: options.planned !== undefined,
     });
@@ -546,10 +547,16 @@ export class Replicator {
     }
   }
 
+  /** Whether what is found can be sent. Until then it is not looked for: paths wait, and each waits once. */
+  get #isOpen(): boolean {
+    return this.#stream.isReady &&
+      (this.#connection.state === "connected" || this.#options.planned !== undefined);
+  }
+
   /** One step of live work. @returns Whether there was any. */
   async #liveStep(): Promise<boolean> {
-    if (!this.#stream.isReady) return false;
-    if (!this.#doubts.areResolved && this.#connection.state === "connected") {
+    if (!this.#isOpen) return false;
+    if (!this.#doubts.areResolved) {
       await this.#resolveDoubts();
       return true;
     }
@@ -559,7 +566,7 @@ export class Replicator {
 
   /** One step of the mirror. @returns Whether there was any. */
   async #mirrorStep(): Promise<boolean> {
-    if (!this.#stream.isReady || !this.#doubts.areResolved) return false;
+    if (!this.#isOpen || !this.#doubts.areResolved) return false;
     if (!this.#stream.isMirrored && this.#agenda.isMirrorDone && this.lane.unackedOps === 0) {
       this.#stream.noteMirrored();
       this.#bell.ring();
