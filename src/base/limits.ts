@@ -279,6 +279,8 @@ export const limits = {
   /** `watchfs`: pause between two looks at everything, and the same while it cannot hear at all. */
   watchfsVerifyMs: 10_000,
   deafScanMs: 2_000,
+  /** `watchfs`: so many times as long as a look at everything takes it rests after it. */
+  watchfsRestFactor: 200,
   /** `watchfs`: pause between two probes of whether it still hears, and the time each has to be heard. */
   watchfsProbeMs: 2_000,
   /** `watchfs`: failures in a row; then it no longer listens. */

@@ -79,6 +79,8 @@ export interface InterceptorOptions {
   root: string;
   /** Takes hints, in the order they were heard, a batch at a time. Called on the thread that started it. */
   onHints: (hints: Hint[]) => void;
+  /** How long a look at everything takes, milliseconds; 0 before the first. @default {() => 0} */
+  everythingTakesMs?: () => number;
   /** Whether the tree below a relative directory path is outside the set and need not be watched. */
   isExcluded?: (path: string) => boolean;
 }

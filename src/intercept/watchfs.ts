@@ -8,10 +8,12 @@
  * | loses most of a storm; swallows the kernel's overflow | a storm, or `flag: "rescan"`, is one look at everything |
  * | tells the old name of a rename before the new one,    | what went is told a moment later than what came, so     |
  * | as a removal                                          | that a rename is found to be one                        |
- * | loses what nobody can know of                         | a look at everything every `verifyEveryMs`              |
+ * | loses what nobody can know of                         | a look at everything every `verifyEveryMs`, and for no  |
+ * |                                                       | more than 0.5 % of the time                             |
  * | throws on a name that is not UTF-8                    | a look at everything; the same watcher goes on          |
  * | opens a FIFO that it hears of, and hangs              | a probe outside the tree tells; until it hears again    |
- * |                                                       | only looks at everything, every 2 s                     |
+ * |                                                       | only looks at everything, every 2 s, and for no more    |
+ * |                                                       | than a tenth of the time                                |
  * | goes on listening to a root that is no longer there   | the root's identity is compared with every probe        |
  * | cannot watch a whole tree (watch limit)               | only looks at everything                                |
  *
@@ -88,13 +90,14 @@ export class WatchfsInterceptor implements Interceptor {
     this.#probeDirectory = Deno.realPathSync(Deno.makeTempDirSync({ prefix: "understudy-probe-" }));
     this.#state = "hearing";
     this.#listen();
-    this.#every(this.#options.probeEveryMs ?? limits.watchfsProbeMs, () => this.#probe());
+    const { probeEveryMs, verifyEveryMs, everythingTakesMs = () => 0 } = this.#options;
+    this.#every(() => probeEveryMs ?? limits.watchfsProbeMs, () => this.#probe());
     this.#every(
-      this.#options.verifyEveryMs ?? limits.watchfsVerifyMs,
+      () => Math.max(verifyEveryMs ?? limits.watchfsVerifyMs, limits.watchfsRestFactor * everythingTakesMs()),
       () => this.#lookAtAll("regular verification"),
     );
-    const deafScanMs = Math.min(limits.deafScanMs, this.#options.verifyEveryMs ?? limits.deafScanMs);
-    this.#every(deafScanMs, () => {
+    const deafScanMs = Math.min(limits.deafScanMs, verifyEveryMs ?? limits.deafScanMs);
+    this.#every(() => Math.max(deafScanMs, limits.pollRestFactor * everythingTakesMs()), () => {
       if (this.#counts.limitation !== "") this.#lookAtAll(this.#counts.limitation);
     });
   }
@@ -326,8 +329,9 @@ export class WatchfsInterceptor implements Interceptor {
     this.#timers.add(timer);
   }
 
-  #every(pauseMs: number, call: () => void): void {
-    this.#after(pauseMs, () => {
+  /** @param pauseMs Asked for before each pause. */
+  #every(pauseMs: () => number, call: () => void): void {
+    this.#after(pauseMs(), () => {
       call();
       this.#every(pauseMs, call);
     });

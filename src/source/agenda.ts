@@ -33,6 +33,8 @@ export class Agenda {
   rescans = 0;
   /** Wall clock of the last finished scan of everything; 0 before the first. */
   lastVerifyAtMs = 0;
+  /** How long the last one took that events made necessary, milliseconds; 0 before it. */
+  everythingTakesMs = 0;
 
   /** Whether the scan of everything that goes on, or comes next, was asked for because events were lost. */
   #searches = false;
@@ -124,7 +126,10 @@ export class Agenda {
       this.rescans++;
       this.#searches = true;
       this.#options.detector.forgetAhead();
-      this.#mirrorScans.add("", { ticket });
+      const { clock } = this.#options;
+      const startMs = clock.monotonicMs();
+      const onDone = () => void (this.everythingTakesMs = clock.monotonicMs() - startMs);
+      this.#mirrorScans.add("", { ticket, onDone });
     } else {
       this.#liveScans.add(path, { ticket });
     }

@@ -335,6 +335,11 @@ export class Replicator {
     return this.#agenda.rescans;
   }
 
+  /** How long the last look at everything that was not the first one took, milliseconds; 0 before it. */
+  get everythingTakesMs(): number {
+    return this.#agenda.everythingTakesMs;
+  }
+
   /** Wall clock of the last finished scan of everything; 0 before the first. */
   get lastVerifyAtMs(): number {
     return Math.max(this.#agenda.lastVerifyAtMs, this.#patrol.lastSourceAtMs);

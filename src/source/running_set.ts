@@ -110,6 +110,7 @@ export class RunningSet {
       root: guard.tree.rootPath,
       onHints: (hints) => this.#take(hints),
       isExcluded: (directory) => isClosed(directory, { scope: options.scope }),
+      everythingTakesMs: () => Math.max(0, ...this.replicators.map((each) => each.everythingTakesMs)),
     });
     this.interceptor = interceptor;
     this.interceptorReason = reason;

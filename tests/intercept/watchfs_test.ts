@@ -44,3 +44,28 @@ Deno.test({
     }
   },
 });
+
+Deno.test("watchfs: looks at everything the more rarely the longer that takes", async () => {
+  await using place = await tempDirectory();
+  let takesMs = 0;
+  const looks: number[] = [];
+  const interceptor = new WatchfsInterceptor({
+    root: place.path,
+    verifyEveryMs: 50,
+    everythingTakesMs: () => takesMs,
+    onHints: (hints) => {
+      if (hints.some((hint) => hint.kind === "look-below" && hint.path === "")) looks.push(performance.now());
+    },
+  });
+  await interceptor.start();
+  try {
+    await waitFor(() => looks.length >= 3, { what: "three looks" });
+    takesMs = 60_000;
+    // The one that is due already still comes.
+    const before = looks.length;
+    await waitFor(() => performance.now() - (looks.at(-1) ?? 0) > 1_000, { what: "a rest" });
+    assert(looks.length <= before + 1, `${looks.length - before} looks`);
+  } finally {
+    await interceptor.stop();
+  }
+});
