@@ -60,10 +60,12 @@ export const limits = {
   /** Bytes of a segment of the transaction log, and of commands that wait to be written to it. */
   logSegmentBytes: 8 * MiB,
   logBufferBytes: 64 * KiB,
-  /** Bytes of one command in it: two paths and what goes with them. */
-  logPayloadSizeMax: 3 * 64 * KiB,
+  /** Bytes of one record in it: two paths, or a message of an ordered journal, and what goes with them. */
+  logPayloadSizeMax: 2 * MiB,
   /** Bytes of all of it. Beyond it everything is looked at instead of what it held. */
   logBytesMax: 256 * MiB,
+  /** Ops that go to an ordered journal gather so long into one parcel. */
+  journalGatherMs: 100,
   /** Pause between two looks at whether a target can be reached, for those who do not wait for one that cannot. */
   unreachableLookMs: 100,
   /** Pause after a failed write before it is tried again, and between two looks at how far lanes have come. */

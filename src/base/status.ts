@@ -27,6 +27,7 @@ export interface LaneStatus {
   /** Those on the disk, too. */
   stackedOps: number;
   stacked: StackedStatus;
+  journal: JournalStatus;
   inFlightOps: number;
   lastAckedSequence: number;
   /** ISO 8601; `""` before the first ack. */
@@ -51,6 +52,14 @@ export interface StackedStatus {
   state: "none" | "memory" | "disk" | "mirror";
   memoryOps: number;
   diskOps: number;
+}
+
+/** The ordered journal of one target. */
+export interface JournalStatus {
+  /** See `source/ordered_journal.ts`. */
+  state: "off" | "idle" | "writing" | "full" | "failed";
+  reason: string;
+  bytes: number;
 }
 
 /** The transaction log of a set. */

@@ -15,6 +15,11 @@ export function patrolPath(directory: string, label: string): string {
   return join(directory, `verify-${nameOf(label)}.json`);
 }
 
+/** Where its ordered journal is. */
+export function journalPath(directory: string, label: string): string {
+  return join(directory, `journal-${nameOf(label)}`);
+}
+
 function nameOf(label: string): string {
   return createHash("sha256").update(label).digest("hex").slice(0, 16);
 }

@@ -9,6 +9,7 @@ import { formatDuration, formatSize } from "../base/units.ts";
 import type {
   DaemonStatus,
   GapStatus,
+  JournalStatus,
   LaneStatus,
   PatrolStatus,
   ReplicaStatus,
@@ -75,9 +76,17 @@ function formatLane(lane: LaneStatus, nowMs: number): string {
       formatOps(lane.opsSent)
     }; ` +
     `${count(lane.retries, "retry", "retries")}, ${count(lane.errors, "error")}\n`,
+    formatJournal(lane.journal),
     `    verification: ${formatPatrol(lane.verification, nowMs)}\n`,
     formatLeftovers(lane),
   ].join("");
+}
+
+function formatJournal({ state, reason, bytes }: JournalStatus): string {
+  if (state === "off") return "";
+  return `    ordered journal ${stateWithReason({ state, reason })}${
+    bytes > 0 ? `, ${formatSize(bytes)}` : ""
+  }\n`;
 }
 
 function formatStacked({ state, memoryOps, diskOps }: StackedStatus): string {

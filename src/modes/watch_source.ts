@@ -30,6 +30,7 @@ import { HintLog } from "../source/hint_log.ts";
 import { IndexKeeper } from "../source/index_keeper.ts";
 import { Manager } from "../source/manager.ts";
 import type { ManagedTarget } from "../source/running_set.ts";
+import { OrderedJournal } from "../source/ordered_journal.ts";
 import { SetKeeper } from "../source/set_keeper.ts";
 import { SetScope } from "../source/set_scope.ts";
 import { saveJson } from "../store/durable.ts";
@@ -50,7 +51,7 @@ import { systemFileSystem } from "../sys/system.ts";
 import { realPathOf } from "../target/places.ts";
 import { loadGuardBook, loadMounts } from "./guard_options.ts";
 import { type ExitCode, type Io, printJson, stoppedExitCode } from "./mode.ts";
-import { indexPath, patrolPath } from "./index_path.ts";
+import { indexPath, journalPath, patrolPath } from "./index_path.ts";
 import { keptOutOf } from "./kept_out.ts";
 import { loadSetFile, openRules, type SetFile } from "./known_sets.ts";
 import { LiveTargets } from "./live_targets.ts";
@@ -162,9 +163,25 @@ function openTargets({ options, io, log, root, state, directory }: SetPlace, sto
       connect,
       keepsTargetOut: local !== undefined && holdsTargets(root),
       openKeeper: () => new IndexKeeper(openIndex(directory, label), log),
+      openJournal: () => openJournal(journalPath(directory, label), options.orderedBytes, log),
       patrolStore: patrolFile(patrolPath(directory, label), log),
     }),
   });
+}
+
+/** The ordered journal of a target; one of an earlier run that is not wanted any more is removed. */
+function openJournal(path: string, bytesMax: number, log: Log): OrderedJournal | undefined {
+  const isThere = () => existsSync(path);
+  if (bytesMax > 0) {
+    return new OrderedJournal({
+      isThere,
+      open: () => TransactionLog.open(path),
+      bytesMax,
+      log,
+    });
+  }
+  if (isThere()) Deno.removeSync(path, { recursive: true });
+  return undefined;
 }
 
 function makeManager(

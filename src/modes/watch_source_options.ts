@@ -49,6 +49,10 @@ const interceptors = ["auto", "watchfs", "inotify", "fanotify"] as const;
 const WINDOW_BYTES_MIN = 2 * limits.messageSizeMax;
 const WINDOW_BYTES_MAX = 1024 ** 3;
 
+/** Bytes of an ordered journal. */
+const ORDERED_BYTES_MIN = 16 * limits.messageSizeMax;
+const ORDERED_BYTES_MAX = 1024 ** 5;
+
 /** Times of `--verify-every`. A timer waits for the longest one. */
 const VERIFY_EVERY_MIN_MS = 1_000;
 const VERIFY_EVERY_MAX_MS = 24 * 24 * 3_600_000;
@@ -70,6 +74,9 @@ ${ruleHelp}${fileSystemHelp}\
   --window-bytes SIZE      changes in flight without an ack, ${sizeOption(WINDOW_BYTES_MIN)} to ${
   sizeOption(WINDOW_BYTES_MAX)
 } (default ${sizeOption(limits.windowBytes)})
+  --ordered SIZE           while a target does not take them, changes are kept with their data on this disk, up to SIZE
+                           for each target, so that it passes through what the source was; beyond it, and without it,
+                           of what changes twice the last version goes
   --on-unreachable POLICY  what "understudy flush" does while a target is away: degrade or block: it waits up to its
                            timeout; fail: it fails at once. Changes stack up in any case (default degrade)
   --nice N                 share of the processors that is left to others, 0 to 19 as in nice(1) (default ${limits.nice})
@@ -104,6 +111,8 @@ export interface WatchSourceOptions extends TransferOptions, RuleOptions {
   /** Bytes in flight without an ack. */
   windowBytes: number;
   onUnreachable: UnreachablePolicy;
+  /** Bytes of the ordered journal of each target; 0 is none. */
+  orderedBytes: number;
   /** Verification in the background. */
   patrol: PatrolPolicy;
   /** Priority of the process, as in nice(1). */
@@ -130,6 +139,7 @@ export function parseWatchSourceOptions(args: string[], io: Pick<Io, "env">): Wa
       intercept: one(word(interceptors, ["fuse"])),
       "window-bytes": one(size({ min: WINDOW_BYTES_MIN, max: WINDOW_BYTES_MAX })),
       "on-unreachable": one(word(["degrade", "block", "fail"])),
+      ordered: one(size({ min: ORDERED_BYTES_MIN, max: ORDERED_BYTES_MAX })),
       nice: one(whole({ min: 0, max: 19 })),
       "verify-every": one(offOr(duration({ min: VERIFY_EVERY_MIN_MS, max: VERIFY_EVERY_MAX_MS }))),
       "verify-rate": one(rate),
@@ -150,6 +160,7 @@ export function parseWatchSourceOptions(args: string[], io: Pick<Io, "env">): Wa
     intercept: options.intercept ?? "auto",
     windowBytes: options["window-bytes"] ?? limits.windowBytes,
     onUnreachable: options["on-unreachable"] ?? "degrade",
+    orderedBytes: options.ordered ?? 0,
     nice: options.nice ?? limits.nice,
     patrol: {
       everyMs: options["verify-every"] === "off"

@@ -38,7 +38,8 @@ export class Gate {
   async room(bytes: number, priority: Priority): Promise<boolean> {
     const { lane, bell, course, isConnected, isStopped, isDry } = this.#options;
     // With nobody to send to, what changes stays a path: of a file that is rewritten many times one version travels.
-    const hasRoom = () => !this.#isClosed && isConnected() && lane.hasRoom(bytes, priority);
+    const isTaken = () => isConnected() || (priority === "live" && lane.keepsOnDisk);
+    const hasRoom = () => !this.#isClosed && isTaken() && lane.hasRoom(bytes, priority);
     if (isDry || hasRoom()) return true;
     const before = course();
     while (!hasRoom()) {

@@ -10,8 +10,11 @@
  *
  * A held lane keeps what is pushed and sends none of it: the target's image stays as it is (FEATURES Q10).
  *
- * Invariants: nothing is dropped before the target's durable ack (DESIGN §3.1); what is pushed and not acked never
- * exceeds the window, save by a single op in an empty window (FEATURES Q1).
+ * With an ordered journal, parcels that the target does not take in time are kept on the disk: those that the window
+ * has no room for are there alone.
+ *
+ * Invariants: nothing is dropped before the target's durable ack (DESIGN §3.1); what is in memory and not acked never
+ * exceeds the window, save by a single op in an empty window, and neither does what is sent and not acked (FEATURES Q1).
  * @module
  */
 import type { Clock } from "../base/clock.ts";
@@ -20,7 +23,9 @@ import { ByteWriter } from "../base/bytes.ts";
 import { limits } from "../base/limits.ts";
 import { type Op, type OpKind, opPaths } from "../ops/op.ts";
 import { decodeOps, encodeMessage, type Message, OpsMessageWriter } from "../wire/message.ts";
+import type { JournalStatus } from "../base/status.ts";
 import type { Session } from "../wire/session.ts";
+import type { OrderedJournal } from "./ordered_journal.ts";
 
 /** Live ops go first: a mirror only gets part of the window. */
 export type Priority = "live" | "mirror";
@@ -41,6 +46,8 @@ export interface LaneOptions {
   clock: Clock;
   /** Bytes pushed and not acked. @default {limits.windowBytes} */
   windowBytes?: number;
+  /** Keeps live ops on the disk while the target does not take them. @default nothing is kept there */
+  journal?: OrderedJournal;
   /** Called when something happened that a waiting party may have waited for. */
   onChange?: () => void;
 }
@@ -49,7 +56,10 @@ export interface LaneOptions {
 interface Parcel {
   firstSequence: number;
   count: number;
-  message: Uint8Array;
+  /** `undefined` if it is in the journal alone. */
+  message: Uint8Array | undefined;
+  /** Where it is in the journal, if it is there. */
+  record?: number;
   /** Holds the message, and is used again after the ack; `undefined` if the message was copied out of it. */
   writer: ByteWriter | undefined;
   /** Bytes of its ops in the window, and how many of them are a mirror's. */
@@ -69,6 +79,8 @@ export class Lane {
   readonly stats: LaneStats = { opsSent: {}, dataBytes: 0, retries: 0, windowBytesPeak: 0 };
   readonly #clock: Clock;
   readonly #windowBytes: number;
+  readonly #journal: OrderedJournal | undefined;
+  #streamId = "";
   readonly #mirrorWindowBytes: number;
   readonly #onChange: () => void;
 
@@ -87,8 +99,12 @@ export class Lane {
   /** Whether the open parcel should go as soon as the line is free. A mirror's ops gather for a moment instead. */
   #isUrgent = false;
   #gathering: ReturnType<typeof setTimeout> | undefined;
+  #sealing: ReturnType<typeof setTimeout> | undefined;
+  /** Of ops in memory. */
   #bytes = 0;
   #mirrorBytes = 0;
+  /** Of ops sent in this session and not acked. */
+  #inFlightBytes = 0;
   /** Messages that are not ops, each to be sent after the ops pushed before it. */
   #extras: { afterSequence: number; message: Uint8Array }[] = [];
   #session: Session | undefined;
@@ -99,7 +115,18 @@ export class Lane {
     this.#clock = options.clock;
     this.#windowBytes = options.windowBytes ?? limits.windowBytes;
     this.#mirrorWindowBytes = Math.min(limits.mirrorWindowBytes, this.#windowBytes / 2);
+    this.#journal = options.journal;
     this.#onChange = options.onChange ?? (() => {});
+  }
+
+  /** What is on the disk, for `status`. */
+  get journalStatus(): JournalStatus {
+    return this.#journal?.status ?? { state: "off", reason: "", bytes: 0 };
+  }
+
+  /** Whether live ops can be pushed though nobody takes them. */
+  get keepsOnDisk(): boolean {
+    return this.#journal !== undefined && this.#journal.status.state !== "failed";
   }
 
   /** Sequence of the last op pushed. */
@@ -137,7 +164,9 @@ export class Lane {
   /** Paths of all ops that are not acked. */
   unackedPaths(): string[] {
     this.#sealParcel();
-    return [...new Set(this.#parcels.flatMap(({ message }) => decodeOps(message).flatMap(opPaths)))];
+    return [
+      ...new Set(this.#parcels.flatMap((parcel) => decodeOps(this.#messageOf(parcel)).flatMap(opPaths))),
+    ];
   }
 
   /** Sends no further op until {@linkcode resume}, whatever becomes of the session. Ops gather up to the window. */
@@ -154,8 +183,20 @@ export class Lane {
     this.#onChange();
   }
 
-  /** Starts counting after `sequence`, for a new or a continued stream. Everything waiting is dropped. */
-  restart(sequence: number): void {
+  /** Ends: what is on the disk stays there. */
+  close(): void {
+    clearTimeout(this.#sealing);
+    this.#sealing = undefined;
+    if (this.#open && this.#mustJournal(0)) this.#sealParcel();
+    this.#journal?.[Symbol.dispose]();
+  }
+
+  /**
+   * Starts counting after `sequence`, for a new or a continued stream. Everything waiting is dropped, save for what an
+   * earlier run left in the journal of this stream.
+   */
+  restart(sequence: number, streamId: string): void {
+    this.#streamId = streamId;
     this.#nextSequence = sequence + 1;
     this.#ackedSequence = sequence;
     this.#parcels = [];
@@ -166,13 +207,15 @@ export class Lane {
     this.#bytes = 0;
     this.#mirrorBytes = 0;
     this.#extras = [];
+    this.#takeUpJournal();
     this.#onChange();
   }
 
   /** Whether an op of so many bytes may be pushed now. A lone op always may. */
   hasRoom(bytes: number, priority: Priority): boolean {
+    if (priority === "live" && this.#mustJournal(bytes)) return this.#journal!.hasRoom(bytes);
     if (this.#bytes === 0) return true;
-    if (this.#bytes + bytes > this.#windowBytes || this.unackedOps >= limits.windowOps) return false;
+    if (!this.#fits(bytes)) return false;
     return priority === "live" || this.#mirrorBytes + bytes <= this.#mirrorWindowBytes;
   }
 
@@ -192,6 +235,10 @@ export class Lane {
     }
     this.#count(op.kind, dataSize);
     if (this.#open.size >= limits.opsMessageSizeTarget) this.#sealParcel();
+    if (this.#open && this.#mustJournal(0)) {
+      if (this.#bytes > this.#windowBytes / 2) this.#sealParcel();
+      else this.#sealLater();
+    }
     this.#pump();
     return sequence;
   }
@@ -215,6 +262,7 @@ export class Lane {
       );
     }
     this.acknowledge(durableSequence);
+    this.#inFlightBytes = 0;
     for (let i = 0; i < this.#unsentIndex; i++) this.stats.retries += this.#parcels[i].count;
     this.#unsentIndex = 0;
     this.#session = session;
@@ -227,6 +275,7 @@ export class Lane {
     clearTimeout(this.#gathering);
     this.#gathering = undefined;
     this.#extras = [];
+    if (this.#parcels.length > 0) this.#keepOnDisk();
     this.#onChange();
   }
 
@@ -242,14 +291,72 @@ export class Lane {
     while (done < this.#parcels.length) {
       const parcel = this.#parcels[done];
       if (parcel.firstSequence + parcel.count - 1 > sequence) break;
-      this.#bytes -= parcel.bytes;
+      if (parcel.message) this.#bytes -= parcel.bytes;
+      if (done < this.#unsentIndex) this.#inFlightBytes -= parcel.bytes;
       this.#mirrorBytes -= parcel.mirrorBytes;
       if (parcel.writer) this.#keepSpare(parcel.writer);
       done++;
     }
     this.#parcels.splice(0, done);
     this.#unsentIndex = Math.max(0, this.#unsentIndex - done);
+    if (this.#journal && !this.#journal.isEmpty) {
+      this.#journal.release(this.#parcels.find(({ record }) => record !== undefined)?.record);
+      this.#pump();
+    }
     this.#onChange();
+  }
+
+  /** Whether an op of so many bytes fits into the window. */
+  #fits(bytes: number): boolean {
+    return this.#bytes + bytes <= this.#windowBytes && this.unackedOps < limits.windowOps;
+  }
+
+  /** Whether a live op would have to be kept on the disk: nobody takes it, or others before it wait there. */
+  #mustJournal(bytes: number): boolean {
+    if (!this.#journal) return false;
+    return !this.#session || this.#isHeld || !this.#journal.isEmpty || !this.#fits(bytes);
+  }
+
+  /** What nobody takes goes to the disk soon. */
+  #sealLater(): void {
+    this.#sealing ??= setTimeout(() => {
+      this.#sealing = undefined;
+      if (this.#mustJournal(0)) this.#sealParcel();
+    }, limits.journalGatherMs);
+  }
+
+  #takeUpJournal(): void {
+    for (const { bytes, ...parcel } of this.#journal?.takeUp(this.#streamId, this.#ackedSequence) ?? []) {
+      const pushedAtMs = this.#clock.nowMs();
+      this.#parcels.push({
+        ...parcel,
+        message: undefined,
+        writer: undefined,
+        bytes,
+        mirrorBytes: 0,
+        pushedAtMs,
+      });
+      this.#nextSequence = parcel.firstSequence + parcel.count;
+    }
+  }
+
+  /** Keeps the newest parcel on the disk if it must be, with all before it; and out of memory, if that is full. */
+  #keepOnDisk(): void {
+    const journal = this.#journal;
+    if (!journal || !this.#mustJournal(0)) return;
+    let first = this.#parcels.length;
+    while (first > 0 && this.#parcels[first - 1].record === undefined) first--;
+    for (const parcel of this.#parcels.slice(first)) {
+      parcel.record = journal.add(this.#streamId, { ...parcel, message: this.#messageOf(parcel) });
+    }
+    const newest = this.#parcels.at(-1)!;
+    if (newest.record === undefined || this.#bytes <= this.#windowBytes / 2) return;
+    newest.message = newest.writer = undefined;
+    this.#bytes -= newest.bytes;
+  }
+
+  #messageOf({ message, record }: Parcel): Uint8Array {
+    return message ?? this.#journal!.read(record!);
   }
 
   /** Whether a mirror may go on pushing; otherwise nobody would add to the open parcel. */
@@ -288,6 +395,7 @@ export class Lane {
       pushedAtMs: this.#openSinceMs,
     });
     if (!holds) this.#keepSpare(writer);
+    this.#keepOnDisk();
     this.#open = this.#openWriter = undefined;
     this.#isUrgent = false;
     this.#openBytes = 0;
@@ -343,7 +451,12 @@ export class Lane {
     }
     if (!unsent && this.#open) this.#sealParcel();
     const parcel = this.#parcels[this.#unsentIndex];
-    if (parcel) this.#unsentIndex++;
-    return parcel?.message;
+    if (!parcel) return undefined;
+    // Of what is on the disk no more than the window is under way, either.
+    const isTooMuch = this.#inFlightBytes > 0 && this.#inFlightBytes + parcel.bytes > this.#windowBytes;
+    if (isTooMuch && parcel.record !== undefined) return undefined;
+    this.#unsentIndex++;
+    this.#inFlightBytes += parcel.bytes;
+    return this.#messageOf(parcel);
   }
 }

@@ -85,14 +85,15 @@ export class Replicator {
     this.#options = options;
     const { clock, signal, connect, givesUp, index, tree } = options;
     this.#bell = new Bell(options.onChange);
-    this.lane = new Lane({ clock, windowBytes: options.windowBytes, onChange: () => this.#bell.ring() });
+    const { windowBytes, journal } = options;
+    this.lane = new Lane({ clock, windowBytes, journal, onChange: () => this.#bell.ring() });
     this.#requests = new Requests((message) => this.lane.post(message));
     const tickets = this.#tickets;
     this.#gate = new Gate({
       lane: this.lane,
       bell: this.#bell,
       course: () => this.#stream.count,
-      isConnected: () => this.#connection.state === "connected",
+      isConnected: () => this.#isConnected,
       isStopped: () => this.#condition.isStopped,
       isDry: options.planned !== undefined,
     });
@@ -255,6 +256,7 @@ export class Replicator {
       await Promise.allSettled([...loops, this.#agenda.end()]);
       this.#secondLooks.clear();
       this.#resting.clear();
+      this.lane.close();
       this.#save();
     }
   }
@@ -472,6 +474,7 @@ export class Replicator {
       queuedOps,
       stackedOps: this.#agenda.dirtyCount + this.backlog.count,
       stacked: stackedStatus(this.#agenda, this.backlog),
+      journal: this.lane.journalStatus,
       inFlightOps: unackedOps - queuedOps,
       lastAckedSequence: this.lane.ackedSequence,
       lastAckAt: this.#lastAckAtMs === 0 ? "" : new Date(this.#lastAckAtMs).toISOString(),
@@ -553,15 +556,15 @@ export class Replicator {
   }
 
   /** Whether what is found can be sent. Until then it is not looked for: paths wait, and each waits once. */
-  get #isOpen(): boolean {
-    return this.#stream.isReady &&
-      (this.#connection.state === "connected" || this.#options.planned !== undefined);
+  get #isConnected(): boolean {
+    return this.#connection.state === "connected" || this.#options.planned !== undefined;
   }
 
   /** One step of live work. @returns Whether there was any. */
   async #liveStep(): Promise<boolean> {
-    if (!this.#isOpen) return false;
+    if (!this.#stream.isReady || !(this.#isConnected || this.lane.keepsOnDisk)) return false;
     if (!this.#doubts.areResolved) {
+      if (!this.#isConnected) return false;
       await this.#resolveDoubts();
       return true;
     }
@@ -571,7 +574,7 @@ export class Replicator {
 
   /** One step of the mirror. @returns Whether there was any. */
   async #mirrorStep(): Promise<boolean> {
-    if (!this.#isOpen || !this.#doubts.areResolved) return false;
+    if (!this.#stream.isReady || !this.#isConnected || !this.#doubts.areResolved) return false;
     if (!this.#stream.isMirrored && this.#agenda.isMirrorDone && this.lane.unackedOps === 0) {
       this.#stream.noteMirrored();
       this.#bell.ring();

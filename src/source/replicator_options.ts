@@ -14,6 +14,7 @@ import type { MountsOptions } from "./mounts.ts";
 import type { MassThresholds } from "./mass_guard.ts";
 import type { Index } from "./index.ts";
 import type { IndexKeeper } from "./index_keeper.ts";
+import type { OrderedJournal } from "./ordered_journal.ts";
 import type { PatrolPolicy, PatrolStore } from "./patrol.ts";
 import type { Scope } from "./scope.ts";
 
@@ -60,6 +61,8 @@ export interface ReplicatorOptions {
   heard?: () => Promise<boolean>;
   /** Keeps hints that there is no room for in memory. @default nothing does: everything is looked at instead */
   hintLog?: HintLog;
+  /** Keeps live ops on the disk while the target does not take them. @default none */
+  journal?: OrderedJournal;
   /** Verification in the background. @default none */
   patrol?: { policy: PatrolPolicy; store?: PatrolStore };
   /** Something that `status` shows may have changed. */

@@ -19,6 +19,7 @@ import type { HintLog } from "./hint_log.ts";
 import type { HoldRecord } from "./holding.ts";
 import { Index } from "./index.ts";
 import type { IndexKeeper } from "./index_keeper.ts";
+import type { OrderedJournal } from "./ordered_journal.ts";
 import type { PatrolPolicy, PatrolStore } from "./patrol.ts";
 import { Polling } from "./polling.ts";
 import { Replicator } from "./replicator.ts";
@@ -35,6 +36,8 @@ export interface ManagedTarget {
   keepsTargetOut?: boolean;
   /** Opens what is remembered about this target. */
   openKeeper: () => IndexKeeper;
+  /** Its ordered journal, if there is to be one. */
+  openJournal?: () => OrderedJournal | undefined;
   /** Remembers how far verification of this target has come. */
   patrolStore?: PatrolStore;
 }
@@ -260,6 +263,7 @@ export class RunningSet {
       watch: (directory) => this.interceptor.watch(directory),
       heard: () => this.hear(),
       hintLog,
+      journal: target.openJournal?.(),
       patrol: { policy: patrol, store: target.patrolStore },
       guards,
       mounts,

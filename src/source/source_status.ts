@@ -60,6 +60,7 @@ export const idleLane: LaneStatus = {
   queuedOps: 0,
   stackedOps: 0,
   stacked: { state: "none", memoryOps: 0, diskOps: 0 },
+  journal: { state: "off", reason: "", bytes: 0 },
   inFlightOps: 0,
   lastAckedSequence: 0,
   lastAckAt: "",

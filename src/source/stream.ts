@@ -20,6 +20,7 @@ import type { Session } from "../wire/session.ts";
 import type { Agenda } from "./agenda.ts";
 import { checkApart, chooseCourse } from "./course.ts";
 import type { Detector } from "./detect.ts";
+import { limits } from "../base/limits.ts";
 import { believe, type Doubts, withParents } from "./doubts.ts";
 import type { Index } from "./index.ts";
 import type { IndexKeeper } from "./index_keeper.ts";
@@ -163,7 +164,9 @@ export class Stream {
     this.#isLoaded = false;
     doubts.clear();
     doubts.add(touched);
-    lane.restart(welcome.durableSequence);
+    lane.restart(welcome.durableSequence, this.#id);
+    // What an earlier run left in the journal is not in the index: the target is asked when it has it.
+    if (lane.unackedOps > 0) doubts.add(doubtful(lane.unackedPaths()));
     lane.attach(session, welcome.durableSequence);
     this.#isReady = true;
     // Transfers that our predecessor left open: nobody will end them.
@@ -180,7 +183,7 @@ export class Stream {
     secondLooks.clear();
     this.#id = crypto.randomUUID();
     this.#replicaId = welcome.replicaId;
-    lane.restart(0);
+    lane.restart(0, this.#id);
     index.clear();
     keeper?.begin(this.#id, this.#replicaId);
     agenda.startOver();
@@ -231,6 +234,11 @@ export class Stream {
   #takeListingError(error: unknown): void {
     if (!(error instanceof TransientError)) this.#parts.broken(error);
   }
+}
+
+/** Paths to be asked about; beyond a bound everything. */
+function doubtful(paths: string[]): TouchedPath[] {
+  return paths.length <= limits.dirtyPathsMax ? withParents(paths) : [{ path: "", recursive: true }];
 }
 
 /** Before the target has said what it can. */

@@ -52,6 +52,7 @@ export class TransactionLog implements Disposable {
   readonly #buffer = new ByteWriter(4096);
   #file: Deno.FsFile;
   #nextSequence: number;
+  #releasedBefore = 0;
   #isSyncing = false;
   /** While the file is being synced, on another thread, it stays. */
   #mayReplaceFile = true;
@@ -143,24 +144,40 @@ export class TransactionLog implements Disposable {
     });
   }
 
-  /** Reads the records from a sequence on, in order. None may be released meanwhile. */
+  /**
+   * Reads the records from a sequence on, in order, those that are appended meanwhile, too. None of them may be released
+   * before.
+   */
   *read(from = this.firstSequence): Generator<LogRecord> {
-    if (!this.#failure) this.#attempt(() => this.#writeOut());
-    for (const [i, { path, firstSequence }] of this.#segments.entries()) {
-      const next = this.#segments[i + 1]?.firstSequence ?? this.#nextSequence;
-      if (next <= from) continue;
-      for (const record of readRecords(Deno.readFileSync(path), firstSequence)) {
-        if (record.sequence >= from) yield record;
+    let next = from;
+    while (next < this.#nextSequence) {
+      if (!this.#failure) this.#attempt(() => this.#writeOut());
+      const segment = this.#segments.findLast(({ firstSequence }) => firstSequence <= next);
+      const before = next;
+      // More may be in it when these are read.
+      for (
+        const record of segment ? readRecords(Deno.readFileSync(segment.path), segment.firstSequence) : []
+      ) {
+        if (record.sequence < next) continue;
+        yield record;
+        next = record.sequence + 1;
       }
+      if (next === before) return;
     }
   }
 
   /** Records below this sequence are needed no more. Their segments go, once no other record is in them. */
   release(before: number): void {
+    this.#releasedBefore = Math.max(this.#releasedBefore, before);
+    this.#removeReleased();
+  }
+
+  #removeReleased(): void {
+    const before = this.#releasedBefore;
     while (this.#segments.length > 1 && this.#segments[1].firstSequence <= before) {
       removeIfThere(this.#segments.shift()!.path);
     }
-    // The newest segment goes as a whole, too: a log at rest is empty.
+    // The newest segment goes as a whole, too: a log at rest is empty. While it is synced it waits for that.
     const isEmpty = this.#segments[0].size <= SEGMENT_HEAD.length && this.#buffer.size === 0;
     if (before < this.#nextSequence || isEmpty || !this.#mayReplaceFile || this.#failure) return;
     this.#attempt(() => {
@@ -192,6 +209,7 @@ export class TransactionLog implements Disposable {
         waiting.reject(this.#failure);
       }
       this.#mayReplaceFile = true;
+      this.#removeReleased();
     }
     this.#isSyncing = false;
   }

@@ -142,6 +142,7 @@ Deno.test({
         queuedOps: 0,
         stackedOps: 0,
         stacked: { state: "none", memoryOps: 0, diskOps: 0 },
+        journal: { state: "off", reason: "", bytes: 0 },
         inFlightOps: 0,
         lastAckedSequence: lane.lastAckedSequence,
         lastAckAt: lane.lastAckAt,

@@ -38,6 +38,7 @@ const source: SourceStatus = {
     queuedOps: 3,
     stackedOps: 2,
     stacked: { state: "memory", memoryOps: 2, diskOps: 0 },
+    journal: { state: "off", reason: "", bytes: 0 },
     inFlightOps: 1,
     lastAckedSequence: 99,
     lastAckAt: new Date(990_000).toISOString(),

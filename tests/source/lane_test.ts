@@ -4,10 +4,14 @@ import { ByteReader } from "../../src/base/bytes.ts";
 import { systemClock, yieldToEvents } from "../../src/base/clock.ts";
 import { ProtocolError, TransientError } from "../../src/base/errors.ts";
 import { limits } from "../../src/base/limits.ts";
-import { decodeOp, type Op } from "../../src/ops/op.ts";
+import { createLog } from "../../src/base/log.ts";
+import { decodeOp, type Op, opPaths } from "../../src/ops/op.ts";
 import { Lane } from "../../src/source/lane.ts";
+import { OrderedJournal } from "../../src/source/ordered_journal.ts";
+import { TransactionLog } from "../../src/store/txn_log.ts";
 import { decodeMessage, type Message } from "../../src/wire/message.ts";
 import type { Session } from "../../src/wire/session.ts";
+import { tempDirectory } from "../testing/temp.ts";
 import { waitFor } from "../testing/wait.ts";
 
 /** A session that keeps what is sent, and takes it one by one if it is told to. */
@@ -51,7 +55,9 @@ function opsOf(message: Message): Message & { type: "ops" } {
   return message;
 }
 
-function laneWith(options: { windowBytes?: number; onChange?: () => void } = {}): Lane {
+function laneWith(
+  options: { windowBytes?: number; journal?: OrderedJournal; onChange?: () => void } = {},
+): Lane {
   return new Lane({ clock: systemClock, ...options });
 }
 
@@ -276,7 +282,7 @@ Deno.test("a mirror that fills the window is not held up by gathering", async ()
 Deno.test("restart() forgets everything and counts from there", async () => {
   const lane = laneWith();
   for (let i = 0; i < 3; i++) lane.push(file(1000), "mirror");
-  lane.restart(41);
+  lane.restart(41, "stream");
   assertEquals([lane.lastSequence, lane.ackedSequence, lane.unackedOps, lane.queuedOps], [41, 41, 0, 0]);
   assertEquals([lane.oldestUnackedMs, lane.unackedPaths()], [undefined, []]);
   const session = new KeepingSession();
@@ -294,7 +300,7 @@ Deno.test("Lane tells of every ack and of every loss", () => {
   assertEquals(changes, 1);
   lane.detach();
   assertEquals(changes, 2);
-  lane.restart(0);
+  lane.restart(0, "stream");
   assertEquals(changes, 3);
 });
 
@@ -339,3 +345,91 @@ Deno.test("a receiver that follows the rules gets each op once and in order (ran
     assertEquals(taken, lane.lastSequence);
   }));
 });
+
+Deno.test("with a journal a receiver gets each op once and in order, over outages and restarts, within the window", async () => {
+  await using place = await tempDirectory();
+  const step = fc.oneof(
+    fc.record({ do: fc.constant("push" as const), size: fc.integer({ min: 0, max: 900 }) }),
+    fc.record({ do: fc.constant("push" as const), size: fc.integer({ min: 0, max: 900 }) }),
+    fc.record({ do: fc.constant("ack" as const), count: fc.integer({ min: 1, max: 5 }) }),
+    fc.record({
+      do: fc.constantFrom("lose" as const, "reach" as const, "restart" as const, "turn" as const),
+    }),
+  );
+  const windowBytes = 3_000;
+  let histories = 0;
+  let keptOnDisk = 0;
+  await fc.assert(fc.asyncProperty(fc.array(step, { maxLength: 60, size: "max" }), async (steps) => {
+    const directory = `${place.path}/${++histories}`;
+    const open = () => {
+      const journal = new OrderedJournal({
+        open: () => TransactionLog.open(directory, { segmentBytes: 2_000 }),
+        isThere: () => true,
+        bytesMax: 20_000,
+        log: createLog({ write: () => {} }),
+      });
+      return laneWith({ windowBytes, journal });
+    };
+    /** Paths by sequence, as pushed and as taken; and what the receiver has made durable. */
+    const pushed: string[] = [];
+    let [taken, durable, seen] = [0, 0, 0];
+    let lane = open();
+    let session: KeepingSession | undefined;
+    lane.restart(0, "stream");
+    const receive = () => {
+      for (; session && seen < session.sent.length; seen++) {
+        const message = opsOf(session.sent[seen]);
+        assert(message.firstSequence <= taken + 1, "no gap");
+        for (const [i, path] of pathsOf(message).entries()) {
+          assertEquals(path, pushed[message.firstSequence + i - 1]);
+        }
+        taken = Math.max(taken, message.firstSequence + message.count - 1);
+      }
+      const { windowBytesPeak } = lane.stats;
+      assert(windowBytesPeak <= windowBytes + 1_500, `${windowBytesPeak} bytes in memory`);
+    };
+    const lose = () => {
+      [session, taken, seen] = [undefined, durable, 0];
+      lane.detach();
+    };
+    for (const each of steps) {
+      if (each.do === "push" && lane.hasRoom(each.size + 64, "live")) {
+        const path = `f${crypto.randomUUID()}`;
+        const sequence = lane.push(
+          { kind: "file", path, attributes: {}, data: new Uint8Array(each.size) },
+          "live",
+        );
+        pushed[sequence - 1] = path;
+      }
+      if (each.do === "turn") await yieldToEvents();
+      receive();
+      if (each.do === "ack" && session) lane.acknowledge(durable = Math.min(taken, durable + each.count));
+      if (each.do === "lose") lose();
+      if (each.do === "reach" && !session) lane.attach(session = new KeepingSession(), durable);
+      keptOnDisk += lane.journalStatus.bytes;
+      if (each.do !== "restart") continue;
+      lose();
+      lane.close();
+      lane = open();
+      lane.restart(durable, "stream");
+      // What nobody took was on the disk, at the latest when it ended in order.
+      assertEquals(lane.lastSequence, pushed.length);
+    }
+    if (!session) lane.attach(session = new KeepingSession(), durable);
+    while (lane.unackedOps > 0) {
+      await yieldToEvents();
+      receive();
+      lane.acknowledge(durable = taken);
+    }
+    assertEquals(taken, pushed.length);
+    await waitFor(() => lane.journalStatus.state === "idle", { what: "an empty journal", intervalMs: 1 });
+    lane.close();
+  }));
+  assert(keptOnDisk > 0);
+});
+
+/** Paths of the ops of a message. */
+function pathsOf(message: Message & { type: "ops" }): string[] {
+  const reader = new ByteReader(message.encoded);
+  return Array.from({ length: message.count }, () => opPaths(decodeOp(reader))[0]);
+}

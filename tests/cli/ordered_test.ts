@@ -1,0 +1,133 @@
+/**
+ * The ordered journal over the built executable: what changed while the target was away arrives as it was, one state after
+ * the other, also if the source was killed meanwhile; beyond its size the last state arrives. About 40 s.
+ * @module
+ */
+import { assert, assertEquals } from "@std/assert";
+import type { JournalStatus } from "../../src/base/status.ts";
+import { lacks } from "../testing/needs.ts";
+import { openReplication, type Replication } from "../testing/replication.ts";
+import { waitFor } from "../testing/wait.ts";
+
+const ignore = lacks("linux");
+const ROUNDS = 60;
+
+async function journal(replication: Replication): Promise<JournalStatus> {
+  return (await replication.laneStatus()).journal;
+}
+
+function waitForJournal(replication: Replication, state: JournalStatus["state"]): Promise<JournalStatus> {
+  return waitFor(async () => {
+    const status = await journal(replication);
+    return status.state === state && status;
+  }, { what: `the journal to be ${state}`, timeoutMs: 60_000, intervalMs: 50 });
+}
+
+/** A number, and behind it what makes it take its time on a thin line. */
+function numbered(number: number): string {
+  return `${number}\n${crypto.getRandomValues(new Uint8Array(4_096)).toHex()}`;
+}
+
+/** The numbers in two files, read one after the other. */
+async function readPair(directory: string): Promise<[a: number, b: number]> {
+  return [
+    parseInt(await Deno.readTextFile(`${directory}/a`)),
+    parseInt(await Deno.readTextFile(`${directory}/b`)),
+  ];
+}
+
+for (const isKilled of [false, true]) {
+  Deno.test({
+    name: `--ordered: the target passes through every state that the source had while it was away${
+      isKilled ? ", though the source was killed before it came back" : ""
+    }`,
+    ignore,
+    async fn() {
+      await using replication = await openReplication({ proxied: true });
+      const { source, replica, proxy } = replication;
+      for (const name of ["a", "b"]) await Deno.writeTextFile(`${source}/${name}`, numbered(0));
+      await replication.watch(["--ordered", "64M"]);
+      await replication.flush();
+      assertEquals((await journal(replication)).state, "idle");
+      const receivedBefore = (await replication.replicaStatus()).opsReceived.file;
+      proxy!.refusing = true;
+      proxy!.cut();
+      await replication.waitForState("disconnected");
+      // In the source `b` is what `a` is, or one behind.
+      for (let i = 1; i <= ROUNDS; i++) {
+        for (const name of ["a", "b"]) {
+          await Deno.writeTextFile(`${source}/${name}`, numbered(i));
+          await new Promise((resolve) => setTimeout(resolve, 25));
+        }
+      }
+      const written = await waitForJournal(replication, "writing");
+      assert(written.bytes > 2 * ROUNDS * 50, JSON.stringify(written));
+      await new Promise((resolve) => setTimeout(resolve, 300));
+      if (isKilled) {
+        replication.daemon!.kill("SIGKILL");
+        await replication.daemon!.ended();
+      }
+      // The line lets little through at a time, so that there is something to see.
+      proxy!.weather = { bytesPerSecond: 150_000 };
+      const seen: [number, number][] = [];
+      let isOver = false;
+      const looking = (async () => {
+        while (!isOver) {
+          // What changed between the two reads is looked at again.
+          const [before, after] = [await readPair(replica), await readPair(replica)];
+          if (before.join() === after.join()) seen.push(before);
+          await new Promise((resolve) => setTimeout(resolve, 1));
+        }
+      })();
+      proxy!.refusing = false;
+      if (isKilled) await replication.startWatching(["--ordered", "64M"]);
+      await replication.waitForState("live");
+      await replication.flush();
+      isOver = true;
+      await looking;
+      const states = new Set(seen.map((pair) => pair.join()));
+      for (const [a, b] of seen) assert(a - b === 0 || a - b === 1, `a is ${a} and b is ${b}`);
+      console.log(`${states.size} states seen of ${2 * ROUNDS}`);
+      // Some dozens of ops come in one message: of those the reader sees the last.
+      assert(states.size > ROUNDS / 10, [...states].join(" "));
+      const received = (await replication.replicaStatus()).opsReceived.file - receivedBefore;
+      assert(received >= 1.9 * ROUNDS, `${received} versions came of ${2 * ROUNDS}`);
+      await replication.assertEqual();
+      await waitForJournal(replication, "idle");
+    },
+  });
+}
+
+Deno.test({
+  name:
+    "--ordered: beyond its size the journal says that it is full, and the last state of everything arrives",
+  ignore,
+  async fn() {
+    await using replication = await openReplication({ proxied: true });
+    const { source, proxy } = replication;
+    await Deno.writeTextFile(`${source}/a`, "0");
+    await replication.watch(["--ordered", "16M"]);
+    proxy!.refusing = true;
+    proxy!.cut();
+    await replication.waitForState("disconnected");
+    const random = new Uint8Array(512 * 1024);
+    for (let at = 0; at < random.length; at += 65_536) {
+      crypto.getRandomValues(random.subarray(at, at + 65_536));
+    }
+    for (let i = 0; i < 60; i++) {
+      random[0] = i;
+      await Deno.writeFile(`${source}/random${i % 40}`, random);
+      await new Promise((resolve) => setTimeout(resolve, 20));
+    }
+    const full = await waitForJournal(replication, "full");
+    assert(full.bytes <= 17 << 20, `${full.bytes} bytes`);
+    assert((await replication.laneStatus()).stackedOps > 0);
+    const status = await replication.run(["status"], { expectCode: 0 });
+    assert(/ordered journal full/.test(status.stdout), status.stdout);
+    proxy!.refusing = false;
+    await replication.waitForState("live");
+    await replication.flush();
+    await replication.assertEqual();
+    await waitForJournal(replication, "idle");
+  },
+});
