@@ -11,7 +11,7 @@ import { assert, assertEquals } from "@std/assert";
 import { DatabaseSync } from "node:sqlite";
 import { lacks } from "../testing/needs.ts";
 import { assertSameTree } from "../testing/manifest.ts";
-import { runProcess, startProcess } from "../testing/process.ts";
+import { startProcess } from "../testing/process.ts";
 import { openReplication, type Replication } from "../testing/replication.ts";
 import { seededRandom } from "../testing/self_describing.ts";
 import { SelfDescribingLoad } from "../testing/self_describing_load.ts";
