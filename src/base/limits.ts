@@ -64,6 +64,16 @@ export const limits = {
   logPayloadSizeMax: 2 * MiB,
   /** Bytes of all of it. Beyond it everything is looked at instead of what it held. */
   logBytesMax: 256 * MiB,
+  /** Lowest rate that a user can set, bytes a second: below it the peer would be silent for too long. */
+  limitRateMin: 64 * KiB,
+  /** With a rate: unused time that may be made up for, and what is written at once, in time. */
+  throttleBurstMs: 50,
+  throttleSliceMs: 20,
+  /** With a rate: a mirror's part of the window, in time and at least, so that live ops do not wait behind it. */
+  throttleMirrorMs: 250,
+  throttleMirrorBytesMin: 128 * KiB,
+  /** Pause between two looks at whether flow rules open the way. */
+  flowLookMs: 100,
   /** Ops that go to an ordered journal gather so long into one parcel. */
   journalGatherMs: 100,
   /** Pause between two looks at whether a target can be reached, for those who do not wait for one that cannot. */

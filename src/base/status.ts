@@ -28,6 +28,7 @@ export interface LaneStatus {
   stackedOps: number;
   stacked: StackedStatus;
   journal: JournalStatus;
+  flow: Omit<FlowStatus, "target">;
   inFlightOps: number;
   lastAckedSequence: number;
   /** ISO 8601; `""` before the first ack. */
@@ -52,6 +53,18 @@ export interface StackedStatus {
   state: "none" | "memory" | "disk" | "mirror";
   memoryOps: number;
   diskOps: number;
+}
+
+/** When and how fast one target is sent to. */
+export interface FlowStatus {
+  /** As the user named it. */
+  target: string;
+  /** Bytes a second on the line; 0 is as fast as it goes. */
+  limitRate: number;
+  /** See `source/flow_rules.ts`; `at-once` is none. */
+  sendWhen: string;
+  /** Why nothing is sent now; `""` if that is not so, or another reason. */
+  reason: string;
 }
 
 /** The ordered journal of one target. */

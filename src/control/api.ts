@@ -6,6 +6,7 @@ import type {
   CommitMode,
   CommitStatus,
   DaemonStatus,
+  FlowStatus,
   FlushResult,
   GuardStatus,
   HoldResult,
@@ -67,6 +68,15 @@ export interface CommitRequest {
   mode?: Exclude<CommitMode, "remote">;
 }
 
+/** Arguments of `flow`: what is left out stays as it is. */
+export interface FlowRequest {
+  /** As the user named it; all, if it is left out. */
+  target?: string;
+  /** Bytes a second; 0 is as fast as it goes. */
+  limitRate?: number;
+  sendWhen?: string;
+}
+
 /** Arguments of `connect` and `disconnect`. */
 export interface TargetRequest {
   /** A target's name, with an absolute path; or a join token. */
@@ -91,6 +101,7 @@ export interface ControlCommands {
   hold: { args: HoldRequest; result: HoldResult };
   resume: { args: ResumeRequest; result: HoldResult };
   commit: { args: CommitRequest; result: CommitStatus };
+  flow: { args: FlowRequest; result: { targets: FlowStatus[] } };
   connect: { args: TargetRequest; result: TargetsResult };
   disconnect: { args: TargetRequest; result: TargetsResult };
 }

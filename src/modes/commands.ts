@@ -96,6 +96,11 @@ export const commands: Record<string, Command> = {
     loadHelp: async () => (await import("./target_commands.ts")).disconnectHelp,
     load: async () => ({ run: (await import("./target_commands.ts")).runDisconnect }),
   },
+  "flow": {
+    summary: "show or change when and how fast targets are sent to",
+    loadHelp: async () => (await import("./flow.ts")).help,
+    load: () => import("./flow.ts"),
+  },
   "keys": {
     summary: "show public keys",
     loadHelp: async () => (await import("./keys.ts")).help,

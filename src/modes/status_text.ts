@@ -4,6 +4,7 @@
  */
 import { quote } from "../base/path.ts";
 import { formatLog } from "./commit.ts";
+import { formatFlow } from "./flow.ts";
 import { formatGuard } from "./guard.ts";
 import { formatDuration, formatSize } from "../base/units.ts";
 import type {
@@ -76,6 +77,7 @@ function formatLane(lane: LaneStatus, nowMs: number): string {
       formatOps(lane.opsSent)
     }; ` +
     `${count(lane.retries, "retry", "retries")}, ${count(lane.errors, "error")}\n`,
+    lane.flow.limitRate === 0 && lane.flow.sendWhen === "at-once" ? "" : `    ${formatFlow(lane.flow)}\n`,
     formatJournal(lane.journal),
     `    verification: ${formatPatrol(lane.verification, nowMs)}\n`,
     formatLeftovers(lane),

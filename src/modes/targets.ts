@@ -7,6 +7,7 @@ import { mkdirSync } from "node:fs";
 import { join } from "node:path";
 import { formatAddress, parseAddress } from "../base/address.ts";
 import { hex } from "../base/bytes.ts";
+import { systemClock } from "../base/clock.ts";
 import { CommandError, reasonOf, RefusedError } from "../base/errors.ts";
 import { quote } from "../base/path.ts";
 import { AGENT } from "../base/version.ts";
@@ -22,6 +23,7 @@ import type { SessionPurpose } from "../wire/handshake.ts";
 import { decodeJoinToken, type JoinToken } from "../wire/join_token.ts";
 import { formatPublicKey, type KeyPair, parsePublicKey } from "../wire/keys.ts";
 import type { Session } from "../wire/session.ts";
+import { Throttle } from "../wire/throttle.ts";
 import { connectSession } from "../wire/tcp_session.ts";
 import { ownKeyPair } from "./own_key.ts";
 import { withDirectory } from "./root_trouble.ts";
@@ -33,6 +35,8 @@ export interface ReachableTarget extends AsyncDisposable {
   label: string;
   /** The directory that it is, if it is local. */
   directory?: string;
+  /** What is sent to it passes here; `undefined` if there is no line. */
+  throttle?: Throttle;
   /** Opens a session. One at a time. */
   connect: (signal: AbortSignal) => Promise<Session>;
 }
@@ -44,6 +48,8 @@ export interface ReachOptions {
   wants: SessionPurpose;
   cipher: CipherName;
   compress: CompressionName;
+  /** Bytes a second on the line; 0 is as fast as it goes. @default {0} */
+  limitRate?: number;
   /** Directory that is replicated; a local target must not overlap with it. */
   root: string;
   signal: AbortSignal;
@@ -120,8 +126,10 @@ function lookAtDirectory(path: string): ReachableTarget {
 function reachServer(peer: Peer, options: ReachOptions): ReachableTarget {
   const { hostname, port, name } = peer;
   const keyPair = ownKeyPair(options.state);
+  const throttle = new Throttle(systemClock, options.limitRate || undefined);
   return {
     label: formatTargetName({ kind: "server", hostname, port, name }),
+    throttle,
     connect: (signal) =>
       connectSession({
         hostname,
@@ -131,6 +139,8 @@ function reachServer(peer: Peer, options: ReachOptions): ReachableTarget {
         request: { name, wants: options.wants },
         cipher: options.cipher,
         compression: options.compress,
+        // What is restored comes the other way.
+        [options.wants === "replicate" ? "throttle" : "receiveThrottle"]: throttle,
         signal,
       }),
     async [Symbol.asyncDispose]() {},

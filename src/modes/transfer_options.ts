@@ -6,6 +6,7 @@ import { limits } from "../base/limits.ts";
 import { sizeOption } from "../base/units.ts";
 import type { CipherName } from "../wire/cipher.ts";
 import type { CompressionName } from "../wire/compress.ts";
+import { limitRate, limitRateHelp } from "./rate_option.ts";
 import { flag, nonEmpty, one, type OptionValues, setName, size, word } from "./options.ts";
 
 // The words stand here too, so that help does not load what compresses and encrypts.
@@ -26,6 +27,8 @@ export interface TransferOptions {
   blockSize: number;
   /** Bytes of the smallest file that is compared by signatures. @default {limits.fastMirrorSizeMin} */
   fastMirrorSizeMin: number;
+  /** Bytes a second on the line; 0 is no limit, `undefined` as it was. */
+  limitRate: number | undefined;
   json: boolean;
 }
 
@@ -40,6 +43,7 @@ export const transferTable = {
   cipher: one(word(ciphers)),
   "block-size": one(size({ min: limits.blockSizeMin, max: limits.blockSizeMax, powerOfTwo: true })),
   "fast-mirror-min": one(size({ min: 0, max: FAST_MIRROR_MIN_MAX })),
+  "limit-rate": one(limitRate),
   json: flag("j"),
 };
 
@@ -52,6 +56,7 @@ export function transferOptions(values: OptionValues<typeof transferTable>): Tra
     cipher: values.cipher ?? "chacha20-poly1305",
     blockSize: values["block-size"] ?? limits.blockSize,
     fastMirrorSizeMin: values["fast-mirror-min"] ?? limits.fastMirrorSizeMin,
+    limitRate: values["limit-rate"],
     json: values.json,
   };
 }
@@ -66,6 +71,7 @@ export const transferHelp = `\
   --fast-mirror-min SIZE   files of this size or more are compared by blocks (default ${
   sizeOption(limits.fastMirrorSizeMin)
 })
+${limitRateHelp}\
   -s, --state DIR          where keys and sets are kept (default: the user's state directory)
   --name SET               name of the set (default: made from the path of DIR)
 `;

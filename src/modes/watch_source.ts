@@ -13,6 +13,7 @@ import type { LaneStatus } from "../base/status.ts";
 import type {
   CommitRequest,
   ControlHandlers,
+  FlowRequest,
   FlushRequest,
   GuardDecision,
   HoldRequest,
@@ -34,6 +35,7 @@ import { OrderedJournal } from "../source/ordered_journal.ts";
 import { SetKeeper } from "../source/set_keeper.ts";
 import { SetScope } from "../source/set_scope.ts";
 import { saveJson } from "../store/durable.ts";
+import { Flows } from "../store/flows.ts";
 import { Holds } from "../store/holds.ts";
 import { loadHttpSecret } from "../store/http_secret.ts";
 import { openIndexStore } from "../store/index_store.ts";
@@ -105,6 +107,7 @@ export async function run(args: string[], io: Io): Promise<ExitCode> {
     hold: (args: HoldRequest, signal) => manager.hold(args.target, args.timeoutMs, signal),
     resume: (args: ResumeRequest) => Promise.resolve().then(() => manager.resume(args.target)),
     commit: (args: CommitRequest) => Promise.resolve().then(() => manager.commit(args.mode)),
+    flow: (args: FlowRequest) => Promise.resolve().then(() => ({ targets: manager.flow(args) })),
     connect: (args: TargetRequest) => targets.connect(args.target, manager),
     disconnect: (args: TargetRequest) => targets.disconnect(args.target, manager),
   };
@@ -158,9 +161,10 @@ function openTargets({ options, io, log, root, state, directory }: SetPlace, sto
         signal: io.signal,
         nowMs: io.clock.nowMs(),
       }),
-    manage: ({ label, connect, directory: local }) => ({
+    manage: ({ label, connect, directory: local, throttle }) => ({
       label,
       connect,
+      throttle,
       keepsTargetOut: local !== undefined && holdsTargets(root),
       openKeeper: () => new IndexKeeper(openIndex(directory, label), log),
       openJournal: () => openJournal(journalPath(directory, label), options.orderedBytes, log),
@@ -191,6 +195,10 @@ function makeManager(
   const teller = new StateTeller(options, io);
   const logDirectory = join(directory, "log");
   if (options.commit) rules.saveMeta("commit", options.commit);
+  const flows = new Flows(join(directory, "flow.json"));
+  for (const { label, throttle } of targets) {
+    flows.choose(label, { limitRate: throttle && options.limitRate, sendWhen: options.sendWhen });
+  }
   const manager: Manager = new Manager({
     set,
     root,
@@ -226,6 +234,7 @@ function makeManager(
       onUnreachable: options.onUnreachable,
       save: (mode) => rules.saveMeta("commit", mode),
     },
+    flows,
     holds: new Holds(join(directory, "holds.json")),
     clock: io.clock,
     log,

@@ -4,13 +4,15 @@
  */
 import { resolve } from "node:path";
 import type { Address } from "../base/address.ts";
-import { UsageError } from "../base/errors.ts";
+import { reasonOf, UsageError } from "../base/errors.ts";
+import { quote } from "../base/path.ts";
 import { limits } from "../base/limits.ts";
 import { durationOption, sizeOption } from "../base/units.ts";
 import type { UnreachablePolicy, WatchCommitMode } from "../source/commitment.ts";
 import type { MassThresholds } from "../source/mass_guard.ts";
 import type { PatrolPolicy } from "../source/patrol.ts";
 import { commitHelp, commitMode } from "./commit.ts";
+import { sendWhen, sendWhenHelp } from "./flow.ts";
 import { guardHelp, guardTable, guardThresholds } from "./guard_options.ts";
 import type { Io } from "./mode.ts";
 import {
@@ -74,6 +76,7 @@ ${ruleHelp}${fileSystemHelp}\
   --window-bytes SIZE      changes in flight without an ack, ${sizeOption(WINDOW_BYTES_MIN)} to ${
   sizeOption(WINDOW_BYTES_MAX)
 } (default ${sizeOption(limits.windowBytes)})
+${sendWhenHelp}\
   --ordered SIZE           while a target does not take them, changes are kept with their data on this disk, up to SIZE
                            for each target, so that it passes through what the source was; beyond it, and without it,
                            of what changes twice the last version goes
@@ -111,6 +114,8 @@ export interface WatchSourceOptions extends TransferOptions, RuleOptions {
   /** Bytes in flight without an ack. */
   windowBytes: number;
   onUnreachable: UnreachablePolicy;
+  /** Flow rules. `undefined`: as it was. */
+  sendWhen: string | undefined;
   /** Bytes of the ordered journal of each target; 0 is none. */
   orderedBytes: number;
   /** Verification in the background. */
@@ -139,6 +144,7 @@ export function parseWatchSourceOptions(args: string[], io: Pick<Io, "env">): Wa
       intercept: one(word(interceptors, ["fuse"])),
       "window-bytes": one(size({ min: WINDOW_BYTES_MIN, max: WINDOW_BYTES_MAX })),
       "on-unreachable": one(word(["degrade", "block", "fail"])),
+      "send-when": one(nonEmpty),
       ordered: one(size({ min: ORDERED_BYTES_MIN, max: ORDERED_BYTES_MAX })),
       nice: one(whole({ min: 0, max: 19 })),
       "verify-every": one(offOr(duration({ min: VERIFY_EVERY_MIN_MS, max: VERIFY_EVERY_MAX_MS }))),
@@ -148,8 +154,8 @@ export function parseWatchSourceOptions(args: string[], io: Pick<Io, "env">): Wa
       http: one(address({ hostname: "127.0.0.1", anyPort: true })),
     },
     positionals: ["DIR"],
-    later: ["limit-rate"],
   });
+  const windowBytes = options["window-bytes"] ?? limits.windowBytes;
   return {
     ...transferOptions(options),
     given: givenLines(sequence),
@@ -158,7 +164,10 @@ export function parseWatchSourceOptions(args: string[], io: Pick<Io, "env">): Wa
     targets: parseTargets(options.to, io),
     commit: options.commit,
     intercept: options.intercept ?? "auto",
-    windowBytes: options["window-bytes"] ?? limits.windowBytes,
+    windowBytes,
+    sendWhen: options["send-when"] === undefined
+      ? undefined
+      : readSendWhen(options["send-when"], windowBytes),
     onUnreachable: options["on-unreachable"] ?? "degrade",
     orderedBytes: options.ordered ?? 0,
     nice: options.nice ?? limits.nice,
@@ -172,6 +181,15 @@ export function parseWatchSourceOptions(args: string[], io: Pick<Io, "env">): Wa
     guards: guardThresholds(options),
     http: options.http,
   };
+}
+
+/** What is more than half of the window does not gather in it. */
+function readSendWhen(text: string, windowBytes: number): string {
+  try {
+    return sendWhen(windowBytes)(text);
+  } catch (error) {
+    throw new UsageError(`Cannot use --send-when ${quote(text)}: ${reasonOf(error)}`);
+  }
 }
 
 function parseTargets(texts: string[], io: Pick<Io, "env">): TargetName[] {

@@ -9,6 +9,7 @@ import type { Agenda } from "./agenda.ts";
 import type { Backlog } from "./backlog.ts";
 import type { Connection } from "./connection.ts";
 import type { Doubts } from "./doubts.ts";
+import type { FlowGate } from "./flow_gate.ts";
 import type { Lane } from "./lane.ts";
 import type { MassGuard } from "./mass_guard.ts";
 import type { Stream } from "./stream.ts";
@@ -20,6 +21,7 @@ export interface ConditionOptions {
   agenda: Agenda;
   backlog: Pick<Backlog, "count">;
   lane: Lane;
+  flow: Pick<FlowGate, "reason">;
   doubts: Doubts;
   guard: MassGuard | undefined;
   clock: Clock;
@@ -55,13 +57,14 @@ export class Condition {
 
   /** State and reason, as in `status`. */
   now(): { state: LaneState; reason: string } {
-    const { agenda, backlog, connection, rootStands, stream } = this.#options;
+    const { agenda, backlog, connection, flow, rootStands, stream } = this.#options;
     if (connection.state === "refused") return { state: "refused", reason: connection.reason };
     if (connection.state !== "connected") return { state: "disconnected", reason: connection.reason };
     if (this.blockedReason) return { state: "blocked", reason: this.blockedReason };
     if (!rootStands()) return { state: "blocked", reason: "the root is gone" };
     if (this.deletionsWait) return { state: "blocked", reason: this.deletionsWait };
     if (this.heldSince) return { state: "held", reason: `since ${this.heldSince}` };
+    if (flow.reason) return { state: "held", reason: flow.reason };
     if (!stream.isMirrored) return { state: "mirroring", reason: "" };
     if (this.lagMs > limits.lagMs) {
       return { state: "catching-up", reason: `${agenda.dirtyCount + backlog.count} paths are waiting` };

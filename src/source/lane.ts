@@ -25,6 +25,7 @@ import { type Op, type OpKind, opPaths } from "../ops/op.ts";
 import { decodeOps, encodeMessage, type Message, OpsMessageWriter } from "../wire/message.ts";
 import type { JournalStatus } from "../base/status.ts";
 import type { Session } from "../wire/session.ts";
+import type { Throttle } from "../wire/throttle.ts";
 import type { OrderedJournal } from "./ordered_journal.ts";
 
 /** Live ops go first: a mirror only gets part of the window. */
@@ -48,6 +49,8 @@ export interface LaneOptions {
   windowBytes?: number;
   /** Keeps live ops on the disk while the target does not take them. @default nothing is kept there */
   journal?: OrderedJournal;
+  /** What the session is held to; a mirror's part of the window is small then. @default as fast as it goes */
+  throttle?: Pick<Throttle, "bytesIn">;
   /** Called when something happened that a waiting party may have waited for. */
   onChange?: () => void;
 }
@@ -82,6 +85,7 @@ export class Lane {
   readonly #journal: OrderedJournal | undefined;
   #streamId = "";
   readonly #mirrorWindowBytes: number;
+  readonly #throttle: Pick<Throttle, "bytesIn"> | undefined;
   readonly #onChange: () => void;
 
   #nextSequence = 1;
@@ -110,11 +114,13 @@ export class Lane {
   #session: Session | undefined;
   #sending = false;
   #isHeld = false;
+  #isGathering = false;
 
   constructor(options: LaneOptions) {
     this.#clock = options.clock;
     this.#windowBytes = options.windowBytes ?? limits.windowBytes;
     this.#mirrorWindowBytes = Math.min(limits.mirrorWindowBytes, this.#windowBytes / 2);
+    this.#throttle = options.throttle;
     this.#journal = options.journal;
     this.#onChange = options.onChange ?? (() => {});
   }
@@ -149,6 +155,25 @@ export class Lane {
     let count = this.#open?.count ?? 0;
     for (let i = this.#unsentIndex; i < this.#parcels.length; i++) count += this.#parcels[i].count;
     return count;
+  }
+
+  /** Bytes of them. */
+  get queuedBytes(): number {
+    let bytes = this.#openBytes;
+    for (let i = this.#unsentIndex; i < this.#parcels.length; i++) bytes += this.#parcels[i].bytes;
+    return bytes;
+  }
+
+  /** Whether ops gather and none is sent: apart from {@linkcode hold}, for flow rules. */
+  get isGathering(): boolean {
+    return this.#isGathering;
+  }
+
+  set isGathering(gathers: boolean) {
+    this.#isGathering = gathers;
+    if (gathers) return;
+    this.#isUrgent = true;
+    this.#pump();
   }
 
   /** Whether no op was sent without having been acked: then a held lane's target does not change. */
@@ -216,7 +241,7 @@ export class Lane {
     if (priority === "live" && this.#mustJournal(bytes)) return this.#journal!.hasRoom(bytes);
     if (this.#bytes === 0) return true;
     if (!this.#fits(bytes)) return false;
-    return priority === "live" || this.#mirrorBytes + bytes <= this.#mirrorWindowBytes;
+    return priority === "live" || this.#mirrorBytes + bytes <= this.#mirrorWindow;
   }
 
   /** Gives an op its sequence and queues it. Ask {@linkcode hasRoom} first. Its data is copied. */
@@ -304,6 +329,13 @@ export class Lane {
       this.#pump();
     }
     this.#onChange();
+  }
+
+  get #mirrorWindow(): number {
+    const { throttleMirrorBytesMin, throttleMirrorMs } = limits;
+    const most = this.#throttle?.bytesIn(throttleMirrorMs, this.#mirrorWindowBytes) ??
+      this.#mirrorWindowBytes;
+    return Math.max(most, Math.min(throttleMirrorBytesMin, this.#mirrorWindowBytes));
   }
 
   /** Whether an op of so many bytes fits into the window. */
@@ -444,7 +476,7 @@ export class Lane {
     if (this.#extras.length > 0 && this.#extras[0].afterSequence < nextSequence) {
       return this.#extras.shift()!.message;
     }
-    if (this.#isHeld) return undefined;
+    if (this.#isHeld || this.#isGathering) return undefined;
     if (!unsent && this.#open && !this.#isUrgent && this.#hasMoreRoom()) {
       this.#gathering ??= setTimeout(() => this.#gathered(), limits.gatherMs);
       return undefined;

@@ -8,6 +8,7 @@ import { limits } from "../base/limits.ts";
 import { quote } from "../base/path.ts";
 import type {
   CommitStatus,
+  FlowStatus,
   FlushResult,
   GuardStatus,
   HoldResult,
@@ -20,6 +21,8 @@ import type {
 import type { FileSystem } from "../sys/file_system.ts";
 import { Commitment, type CommitmentOptions, type WatchCommitMode } from "./commitment.ts";
 import type { ExplainedEntry } from "./explain.ts";
+import { chooseFlow, type FlowChange } from "./flow_choices.ts";
+import { flowBounds } from "./flow_rules.ts";
 import { hold, type HoldSubject, resume } from "./holding.ts";
 import type { Replicator } from "./replicator.ts";
 import { ROOT_GUARD, RootGuard } from "./root_guard.ts";
@@ -188,6 +191,17 @@ export class Manager {
   /** Resumes one target or all; see {@linkcode resume}. */
   resume(target: string | undefined): HoldResult {
     return resume(this.#holdSubject(target), this.#options.holds);
+  }
+
+  /** Changes when and how fast targets are sent to, or tells; see {@linkcode chooseFlow}. */
+  flow({ target, ...change }: FlowChange & { target?: string }): FlowStatus[] {
+    const subject = {
+      targets: this.#targets,
+      replicators: this.#replicators,
+      record: this.#options.flows,
+      bounds: flowBounds(this.#options.windowBytes),
+    };
+    return chooseFlow(subject, target, change);
   }
 
   #holdSubject(target: string | undefined): HoldSubject {

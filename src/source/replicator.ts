@@ -13,7 +13,7 @@
 import { ProtocolError, reasonOf, TransientError } from "../base/errors.ts";
 import { limits } from "../base/limits.ts";
 import { isWithin } from "../base/path.ts";
-import type { LaneStatus } from "../base/status.ts";
+import type { FlowStatus, LaneStatus } from "../base/status.ts";
 import type { Hint } from "../intercept/interceptor.ts";
 import { hashSmallFile } from "../mirror/transfer.ts";
 import type { Op } from "../ops/op.ts";
@@ -31,6 +31,8 @@ import { Decisions } from "./decisions.ts";
 import { Detector } from "./detect.ts";
 import type { DetectContext } from "./detect_context.ts";
 import { Doubts } from "./doubts.ts";
+import { FlowGate } from "./flow_gate.ts";
+import { formatFlowRules } from "./flow_rules.ts";
 import { Gate } from "./gate.ts";
 import { Lane, type Priority } from "./lane.ts";
 import { MassGuard } from "./mass_guard.ts";
@@ -55,6 +57,7 @@ export class Replicator {
   readonly verification: Verification;
   readonly decisions: Decisions;
   readonly backlog: Backlog;
+  readonly flow: FlowGate;
   readonly #gate: Gate;
   readonly #patrol: Patrol;
   /** Bytes read from files. */
@@ -85,8 +88,9 @@ export class Replicator {
     this.#options = options;
     const { clock, signal, connect, givesUp, index, tree } = options;
     this.#bell = new Bell(options.onChange);
-    const { windowBytes, journal } = options;
-    this.lane = new Lane({ clock, windowBytes, journal, onChange: () => this.#bell.ring() });
+    const { windowBytes, journal, throttle } = options;
+    this.lane = new Lane({ clock, windowBytes, journal, throttle, onChange: () => this.#bell.ring() });
+    this.flow = new FlowGate({ lane: this.lane, clock, isMirrored: () => this.#stream.isMirrored });
     this.#requests = new Requests((message) => this.lane.post(message));
     const tickets = this.#tickets;
     this.#gate = new Gate({
@@ -202,6 +206,7 @@ export class Replicator {
       stream: this.#stream,
       agenda: this.#agenda,
       backlog: this.backlog,
+      flow: this.flow,
       lane: this.lane,
       doubts: this.#doubts,
       guard: this.#guard,
@@ -256,6 +261,7 @@ export class Replicator {
       await Promise.allSettled([...loops, this.#agenda.end()]);
       this.#secondLooks.clear();
       this.#resting.clear();
+      this.flow[Symbol.dispose]();
       this.lane.close();
       this.#save();
     }
@@ -354,6 +360,7 @@ export class Replicator {
   async settled(signal?: AbortSignal): Promise<boolean> {
     this.#secondLooks.hurry();
     using _hurry = this.#resting.hurry();
+    using _open = this.flow.hurry();
     return await this.reached(signal);
   }
 
@@ -475,6 +482,7 @@ export class Replicator {
       stackedOps: this.#agenda.dirtyCount + this.backlog.count,
       stacked: stackedStatus(this.#agenda, this.backlog),
       journal: this.lane.journalStatus,
+      flow: this.flowStatus,
       inFlightOps: unackedOps - queuedOps,
       lastAckedSequence: this.lane.ackedSequence,
       lastAckAt: this.#lastAckAtMs === 0 ? "" : new Date(this.#lastAckAtMs).toISOString(),
@@ -486,6 +494,15 @@ export class Replicator {
       verification: this.#patrol.status(),
       leftovers: this.decisions.leftoverStatus,
       heldSince: this.#condition.heldSince,
+    };
+  }
+
+  /** When and how fast the target is sent to. */
+  get flowStatus(): Omit<FlowStatus, "target"> {
+    return {
+      limitRate: this.#options.throttle?.bytesPerSecond ?? 0,
+      sendWhen: formatFlowRules(this.flow.rules),
+      reason: this.flow.reason,
     };
   }
 
@@ -518,7 +535,8 @@ export class Replicator {
         for (const failure of message.failures) this.#takeFailure(failure);
         this.#doubts.acknowledge(message.sequence);
         this.#lastAckAtMs = this.#options.clock.nowMs();
-        return this.lane.acknowledge(message.sequence);
+        this.lane.acknowledge(message.sequence);
+        return this.flow.look();
       case "listing":
       case "signature":
       case "digests":
@@ -659,6 +677,7 @@ export class Replicator {
 
   #push(op: Op, priority: Priority): number {
     const sequence = this.lane.push(op, priority);
+    this.flow.look();
     if (op.kind === "rename") this.#doubts.noteRename(sequence, op.to);
     return sequence;
   }

@@ -7,6 +7,7 @@ import type { Log } from "../base/log.ts";
 import type { TransferPolicy } from "../mirror/transfer.ts";
 import type { Tree } from "../sys/file_system.ts";
 import type { Session } from "../wire/session.ts";
+import type { Throttle } from "../wire/throttle.ts";
 import type { DetectContext } from "./detect_context.ts";
 import type { GuardBook } from "./guard_book.ts";
 import type { HintLog } from "./hint_log.ts";
@@ -61,6 +62,8 @@ export interface ReplicatorOptions {
   heard?: () => Promise<boolean>;
   /** Keeps hints that there is no room for in memory. @default nothing does: everything is looked at instead */
   hintLog?: HintLog;
+  /** What sessions with the target are held to. @default as fast as it goes */
+  throttle?: Throttle;
   /** Keeps live ops on the disk while the target does not take them. @default none */
   journal?: OrderedJournal;
   /** Verification in the background. @default none */

@@ -15,6 +15,9 @@ import { AGENT } from "../base/version.ts";
 import type { Hint, Interceptor, InterceptorOptions } from "../intercept/interceptor.ts";
 import { type AgeWatch, lookAtAges } from "./age_watch.ts";
 import { isClosed } from "./detect_context.ts";
+import type { Throttle } from "../wire/throttle.ts";
+import { applyFlow, type FlowRecord } from "./flow_choices.ts";
+import { flowBounds } from "./flow_rules.ts";
 import type { HintLog } from "./hint_log.ts";
 import type { HoldRecord } from "./holding.ts";
 import { Index } from "./index.ts";
@@ -34,6 +37,8 @@ export interface ManagedTarget {
   connect: ReplicatorOptions["connect"];
   /** See `ReplicatorOptions`. */
   keepsTargetOut?: boolean;
+  /** What its sessions are held to; `undefined` if there is no line. */
+  throttle?: Throttle;
   /** Opens what is remembered about this target. */
   openKeeper: () => IndexKeeper;
   /** Its ordered journal, if there is to be one. */
@@ -59,6 +64,8 @@ export interface SetOptions {
   /** What guards hold back, and from where on they do. @default nothing is guarded */
   guards?: ReplicatorOptions["guards"];
   hintLog: HintLog;
+  /** When and how fast targets are sent to, over restarts. */
+  flows: FlowRecord;
   /** Which targets are held, over restarts. */
   holds: HoldRecord;
   clock: Clock;
@@ -264,12 +271,15 @@ export class RunningSet {
       heard: () => this.hear(),
       hintLog,
       journal: target.openJournal?.(),
+      throttle: target.throttle,
       patrol: { policy: patrol, store: target.patrolStore },
       guards,
       mounts,
       rootStands: () => this.guard.stands(),
       onChange: this.#onChange,
     });
+    const bounds = flowBounds(windowBytes);
+    applyFlow(this.#options.flows.of(target.label), { throttle: target.throttle, replicator, bounds });
     const heldSince = holds.since(target.label);
     if (heldSince) replicator.hold(heldSince);
     return { replicator, keeper, stop, ended: Promise.resolve() };

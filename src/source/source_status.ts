@@ -61,6 +61,7 @@ export const idleLane: LaneStatus = {
   stackedOps: 0,
   stacked: { state: "none", memoryOps: 0, diskOps: 0 },
   journal: { state: "off", reason: "", bytes: 0 },
+  flow: { limitRate: 0, sendWhen: "at-once", reason: "" },
   inFlightOps: 0,
   lastAckedSequence: 0,
   lastAckAt: "",

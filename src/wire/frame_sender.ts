@@ -21,6 +21,7 @@ import { encodeFrameHeaderInto, FRAME_HEADER_SIZE, type FrameType } from "./fram
 import { Breather } from "./line.ts";
 import type { LineRate } from "./line_rate.ts";
 import type { SessionStats } from "./session.ts";
+import type { Throttle } from "./throttle.ts";
 
 /** A batch that may take a further frame holds the largest one. Memory that is never filled is never taken. */
 const BATCH_CAPACITY = limits.sendBufferBytes + FRAME_HEADER_SIZE + limits.frameBodySizeMax + TAG_SIZE;
@@ -42,6 +43,8 @@ export interface FrameSenderOptions {
   stats: SessionStats;
   /** Told of what is sent and written. */
   rate: LineRate;
+  /** What is written passes here. @default as fast as it goes */
+  throttle?: Throttle;
   /** Called once, when a write or a seal failed. */
   onFailure(error: unknown): void;
 }
@@ -64,6 +67,8 @@ export class FrameSender {
   readonly #cipher: TransportCipher;
   readonly #stats: SessionStats;
   readonly #rate: LineRate;
+  readonly #throttle: Throttle | undefined;
+  readonly #stop = new AbortController();
   readonly #onFailure: (error: unknown) => void;
   readonly #waiting: WaitingFrame[] = [];
   #filling: Batch = { bytes: pageAligned(BATCH_CAPACITY), size: 0 };
@@ -77,11 +82,15 @@ export class FrameSender {
   /** Settled when everything was written. */
   #idle: PromiseWithResolvers<void> | undefined;
 
-  constructor(line: Pick<Deno.Conn, "write">, { cipher, stats, rate, onFailure }: FrameSenderOptions) {
+  constructor(
+    line: Pick<Deno.Conn, "write">,
+    { cipher, stats, rate, throttle, onFailure }: FrameSenderOptions,
+  ) {
     this.#line = line;
     this.#cipher = cipher;
     this.#stats = stats;
     this.#rate = rate;
+    this.#throttle = throttle;
     this.#onFailure = onFailure;
   }
 
@@ -110,6 +119,7 @@ export class FrameSender {
   fail(error: Error): void {
     if (this.#failure !== undefined) return;
     this.#failure = error;
+    this.#stop.abort();
     for (const { reject } of this.#waiting.splice(0)) reject(error);
     this.#room?.resolve();
     this.#idle?.resolve();
@@ -121,7 +131,7 @@ export class FrameSender {
     this.#sealUnderWay = true;
     try {
       while (this.#waiting.length > 0 && this.#failure === undefined) {
-        if (this.#filling.size >= limits.sendBufferBytes) {
+        if (this.#filling.size >= this.#batchSizeMax) {
           this.#room ??= Promise.withResolvers();
           await this.#room.promise;
           continue;
@@ -143,6 +153,12 @@ export class FrameSender {
       this.#sealUnderWay = false;
       if (this.#failure !== undefined) this.#cipher.close();
     }
+  }
+
+  /** At a rate no more is sealed ahead than goes in a moment: a later frame may be in a hurry. */
+  get #batchSizeMax(): number {
+    const { sendBufferBytes, throttleSliceMs } = limits;
+    return this.#throttle?.bytesIn(throttleSliceMs, sendBufferBytes) ?? sendBufferBytes;
   }
 
   /** Seals a frame behind those of the batch; a promise if that happens on another thread. */
@@ -199,9 +215,14 @@ export class FrameSender {
 
   async #write(bytes: Uint8Array): Promise<void> {
     for (let at = 0; at < bytes.length;) {
-      const taken = await this.#line.write(bytes.subarray(at));
+      const end = at + (this.#throttle?.bytesIn(limits.throttleSliceMs, bytes.length - at) ?? bytes.length);
+      const waits = this.#throttle?.pass(Math.min(end, bytes.length) - at, this.#stop.signal);
+      if (waits !== undefined) await waits;
+      if (this.#failure !== undefined) throw this.#failure;
+      const slice = bytes.subarray(at, end);
+      const taken = await this.#line.write(slice);
       at += taken;
-      if (at < bytes.length) this.#rate.wroteUntilFull(taken, performance.now());
+      if (taken < slice.length) this.#rate.wroteUntilFull(taken, performance.now());
       else this.#rate.wroteAll(taken);
     }
   }

@@ -30,6 +30,7 @@ import type { KeyPair } from "./keys.ts";
 import { addressOf, Breather, closeQuietly, connectTcp, lineError, orClosed, withDeadline } from "./line.ts";
 import { LineRate } from "./line_rate.ts";
 import type { Session, SessionStats } from "./session.ts";
+import type { Throttle } from "./throttle.ts";
 
 /** What an entry of the receive queue costs beyond its bytes. */
 const QUEUE_ENTRY_BYTES = 64;
@@ -40,6 +41,9 @@ const TICKS_PER_PING = 2;
 export interface TcpSessionOptions {
   /** Compression of what this side sends. @default {"none"} */
   compression?: CompressionName;
+  /** What this side sends passes here, and what it receives there. @default as fast as it goes */
+  throttle?: Throttle;
+  receiveThrottle?: Throttle;
   /** @default {systemClock} */
   clock?: Clock;
   /** @default {limits.handshakeMs} */
@@ -101,6 +105,8 @@ export class TcpSession implements Session {
   readonly #deadAfterMs: number;
   readonly #peerFeatures: number;
   readonly #rate = new LineRate();
+  readonly #throttle: Throttle | undefined;
+  readonly #receiveThrottle: Throttle | undefined;
   readonly #sender: FrameSender;
   readonly #opener: TransportCipher;
   readonly #decoder: FrameDecoder;
@@ -128,6 +134,8 @@ export class TcpSession implements Session {
     this.#conn = conn;
     this.#clock = options.clock ?? systemClock;
     this.#pingAfterMs = options.pingAfterMs ?? limits.pingAfterMs;
+    this.#throttle = options.throttle;
+    this.#receiveThrottle = options.receiveThrottle;
     this.#deadAfterMs = options.deadAfterMs ?? limits.deadAfterMs;
     this.#peerFeatures = handshake.peerFeatures;
     this.#compressor = new Compressor("none");
@@ -138,6 +146,7 @@ export class TcpSession implements Session {
       cipher: new TransportCipher(send, cipherOptions),
       stats: this.#stats,
       rate: this.#rate,
+      throttle: options.throttle,
       onFailure: (error) => this.#fail(lineError("send", error)),
     });
     this.#opener = new TransportCipher(receive, cipherOptions);
@@ -165,7 +174,7 @@ export class TcpSession implements Session {
     const closed = this.#closedError();
     if (closed !== undefined) return Promise.reject(closed);
     this.#measureLine();
-    const line = { pace: this.#rate.pace, idle: this.#sender.isIdle };
+    const line = { pace: slower(this.#rate.pace, this.#throttle?.pace), idle: this.#sender.isIdle };
     const startMs = performance.now();
     const { kind, body } = this.#compressor.compress(message, line);
     this.#rate.wasBusy(performance.now() - startMs);
@@ -262,6 +271,8 @@ export class TcpSession implements Session {
     this.#decoder.advance(count);
     this.#stats.bytesReceived += count;
     this.#silentTicks = 0;
+    const waits = this.#receiveThrottle?.pass(count, this.#stop.signal);
+    if (waits !== undefined) await waits;
     const breath = this.#breather.passed(count);
     if (breath !== undefined) await breath;
     return true;
@@ -452,4 +463,9 @@ async function confirmPeer(session: TcpSession, confirm: () => void | Promise<vo
 
 function deadlineOf({ handshakeMs, clock }: TcpSessionOptions, stop: AbortController) {
   return { ms: handshakeMs ?? limits.handshakeMs, clock: clock ?? systemClock, stop };
+}
+
+/** Of two paces the one that counts; `undefined` while neither is known. */
+function slower(line: number | undefined, throttle = 0): number | undefined {
+  return throttle === 0 ? line : Math.max(line ?? 0, throttle);
 }

@@ -24,6 +24,7 @@ const transferDefaults = {
   cipher: "chacha20-poly1305",
   blockSize: limits.blockSize,
   fastMirrorSizeMin: limits.fastMirrorSizeMin,
+  limitRate: undefined,
   json: false,
 } as const;
 
@@ -66,6 +67,7 @@ Deno.test("parseWatchSourceOptions() fills in defaults and reads everything", ()
     windowBytes: limits.windowBytes,
     onUnreachable: "degrade",
     orderedBytes: 0,
+    sendWhen: undefined,
     nice: 5,
     guards: usualThresholds,
     http: undefined,
@@ -83,6 +85,9 @@ Deno.test("parseWatchSourceOptions() fills in defaults and reads everything", ()
       "--on-unreachable",
       "fail",
       "--ordered=1G",
+      "--limit-rate",
+      "10M",
+      "--send-when=age=30s,window=22:00-06:00",
       "--state",
       "/s",
       "--nice",
@@ -120,6 +125,8 @@ Deno.test("parseWatchSourceOptions() fills in defaults and reads everything", ()
     windowBytes: 64 * 1024 * 1024,
     onUnreachable: "fail",
     orderedBytes: 1024 ** 3,
+    limitRate: 10 * 1024 ** 2,
+    sendWhen: "age=30s,window=22:00-06:00",
     nice: 19,
     patrol: { everyMs: undefined, rateBytes: 1024 ** 2, foreign: "report" },
     guards: { deletions: { count: 1, share: 0.3 }, rewrites: undefined },
@@ -150,7 +157,6 @@ Deno.test("parseWatchSourceOptions() refuses what this version cannot do, and ne
   const later = [
     ["--commit", "remote"],
     ["--intercept", "fuse"],
-    ["--limit-rate", "10M"],
   ];
   for (const option of later) {
     assertThrows(

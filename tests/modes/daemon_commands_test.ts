@@ -39,6 +39,7 @@ const source: SourceStatus = {
     stackedOps: 2,
     stacked: { state: "memory", memoryOps: 2, diskOps: 0 },
     journal: { state: "off", reason: "", bytes: 0 },
+    flow: { limitRate: 0, sendWhen: "at-once", reason: "" },
     inFlightOps: 1,
     lastAckedSequence: 99,
     lastAckAt: new Date(990_000).toISOString(),

@@ -1,0 +1,127 @@
+/**
+ * Lets a lane send when its flow rules say so (flow_rules.ts), apart from whether a user holds it.
+ *
+ * The gate opens for everything that waits at that moment, and closes when that is sent. It opens, too, for whoever
+ * flushes, for the first mirror, and when the window has no room for more: but never outside of the hours of the rules.
+ * @module
+ */
+import type { Clock } from "../base/clock.ts";
+import { limits } from "../base/limits.ts";
+import {
+  atOnce,
+  type FlowRules,
+  formatFlowRules,
+  formatWaiting,
+  gathers,
+  isEnough,
+  isInWindow,
+} from "./flow_rules.ts";
+import type { Lane } from "./lane.ts";
+
+/** What a gate needs. */
+export interface FlowGateOptions {
+  lane: Pick<
+    Lane,
+    "queuedOps" | "queuedBytes" | "oldestUnackedMs" | "lastSequence" | "hasRoom" | "isGathering"
+  >;
+  clock: Clock;
+  /** Whether the first mirror is done. */
+  isMirrored: () => boolean;
+  /** Minutes since midnight, local time. @default that of the machine */
+  minuteOfDay?: () => number;
+}
+
+/** The gate of one lane. */
+export class FlowGate implements Disposable {
+  readonly #options: FlowGateOptions;
+  #rules = atOnce;
+  #hurries = 0;
+  /** Everything up to here is to go. */
+  #opensUpTo = 0;
+  #timer: ReturnType<typeof setTimeout> | undefined;
+
+  constructor(options: FlowGateOptions) {
+    this.#options = options;
+  }
+
+  get rules(): FlowRules {
+    return this.#rules;
+  }
+
+  set rules(rules: FlowRules) {
+    this.#rules = rules;
+    this.look();
+  }
+
+  /** Why what waits is not sent, `""` if that is not so. */
+  get reason(): string {
+    const { isGathering, queuedOps } = this.#options.lane;
+    if (!isGathering || queuedOps === 0) return "";
+    const rules = formatFlowRules(this.#rules);
+    if (!this.#isOpenHour) return `outside of the hours of ${rules}`;
+    return `gathers until ${rules}: ${formatWaiting(this.#waiting())}`;
+  }
+
+  /** Until the result is disposed somebody waits for what waits. */
+  hurry(): Disposable {
+    this.#hurries++;
+    this.look();
+    return {
+      [Symbol.dispose]: () => {
+        this.#hurries--;
+        this.look();
+      },
+    };
+  }
+
+  /** Something was pushed, sent or acked, or time passed. */
+  look(): void {
+    const { lane } = this.#options;
+    const isOpen = this.#isOpen();
+    if (isOpen === lane.isGathering) lane.isGathering = !isOpen;
+    this.#lookLater();
+  }
+
+  [Symbol.dispose](): void {
+    clearTimeout(this.#timer);
+    this.#timer = undefined;
+  }
+
+  get #isOpenHour(): boolean {
+    const { minuteOfDay = minuteOfNow } = this.#options;
+    return this.#rules.windows.length === 0 || isInWindow(this.#rules, minuteOfDay());
+  }
+
+  #isOpen(): boolean {
+    const { lane, isMirrored } = this.#options;
+    if (!this.#isOpenHour) return false;
+    if (!gathers(this.#rules) || this.#hurries > 0 || !isMirrored()) return true;
+    const { queuedOps, lastSequence } = lane;
+    if (queuedOps === 0) return false;
+    if (isEnough(this.#rules, this.#waiting()) || !lane.hasRoom(limits.opDataSizeMax, "live")) {
+      this.#opensUpTo = lastSequence;
+    }
+    return lastSequence - queuedOps < this.#opensUpTo;
+  }
+
+  #waiting() {
+    const { lane, clock } = this.#options;
+    const { queuedOps: ops, queuedBytes: bytes, oldestUnackedMs } = lane;
+    return { ops, bytes, ageMs: oldestUnackedMs === undefined ? 0 : clock.nowMs() - oldestUnackedMs };
+  }
+
+  /** While something waits, time may open the gate; hours may close it at any time. */
+  #lookLater(): void {
+    const isWaiting = this.#options.lane.isGathering && this.#options.lane.queuedOps > 0;
+    if (this.#timer !== undefined || (!isWaiting && this.#rules.windows.length === 0)) return;
+    this.#timer = setTimeout(() => {
+      this.#timer = undefined;
+      this.look();
+    }, limits.flowLookMs);
+  }
+}
+
+function minuteOfNow(): number {
+  const now = new Date();
+  return now.getHours() * 60 + now.getMinutes();
+}
