@@ -32,6 +32,9 @@ export interface BacklogOptions {
   waitingMax?: number;
 }
 
+/** From this share of the bound on hints go to the disk: what arises from those in memory has room, too. */
+const FULL_SHARE = 0.9;
+
 /** Hints on the disk that one lane has not taken. */
 export class Backlog {
   readonly #options: BacklogOptions;
@@ -63,16 +66,16 @@ export class Backlog {
     if (span && span.from < span.to) this.#leave(span.from);
   }
 
-  /** Whether hints that come now must be in the log: those before them are, or memory is full. */
-  get needsLog(): boolean {
+  /** Whether so many hints that come now must be in the log: those before them are, or memory will be full. */
+  needsLog(count: number): boolean {
     return this.#options.log !== undefined &&
-      (this.#from !== undefined || this.#options.waitingCount() >= this.#waitingMax);
+      (this.#from !== undefined || this.#options.waitingCount() + count > FULL_SHARE * this.#waitingMax);
   }
 
   /** Leaves hints on the disk, from this record on, if that is where they belong. @returns Whether it did. */
   leave(sequence: number | undefined): boolean {
     if (this.#from !== undefined && sequence !== undefined) return true;
-    if (sequence === undefined || !this.needsLog) return false;
+    if (sequence === undefined || !this.needsLog(1)) return false;
     this.#leave(sequence);
     return true;
   }

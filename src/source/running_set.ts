@@ -212,7 +212,7 @@ export class RunningSet {
 
   #take(hints: Hint[]): void {
     const { replicators } = this;
-    const isNeeded = replicators.some(({ backlog }) => backlog.needsLog);
+    const isNeeded = replicators.some(({ backlog }) => backlog.needsLog(hints.length));
     const logged = this.#options.hintLog.append(hints, { isNeeded });
     for (const replicator of replicators) replicator.take(hints, logged);
     const gone = hints.find((hint) => hint.kind === "root-gone");

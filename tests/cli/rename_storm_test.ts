@@ -15,8 +15,8 @@ import { openReplication, type Replication } from "../testing/replication.ts";
 const ignore = lacks("linux") || lacks("command python3");
 const FACTOR = Number(Deno.env.get("UNDERSTUDY_STORM") ?? 1);
 
-/** Files of 5,000 renames that may be sent after all. In 171 of 172 such storms none was, and 127 in the other one. */
-const GIVEN_UP_MAX = 250;
+/** Files of 5,000 renames that may be sent after all. In 250 such storms none was; the last mistake sent 32 and more. */
+const GIVEN_UP_MAX = 20;
 
 /** argv: root, outside, steps, seed, ways in and out (0 or 1). Prints how many files came in from outside. */
 const STORM = `
