@@ -13,8 +13,8 @@ export interface DirtyPath {
   ticket: Ticket;
   /** When it became dirty, for the lag in `status`. */
   sinceMs: number;
-  /** Of an inherited ticket, until the path is taken. */
-  hold: Disposable | undefined;
+  /** Whether the ticket is that of other work. */
+  inherits: boolean;
 }
 
 /** Dirty paths of one lane. */
@@ -52,12 +52,13 @@ export class DirtyQueue {
   add(path: string, sinceMs: number, inherited?: Ticket): void {
     let dirty = this.#paths.get(path);
     if (!dirty) {
-      this.#paths.set(path, dirty = { path, ticket: this.#tickets.take(), sinceMs, hold: undefined });
+      this.#paths.set(path, dirty = { path, ticket: this.#tickets.take(), sinceMs, inherits: false });
     }
     if (inherited === undefined || inherited >= dirty.ticket) return;
-    dirty.hold?.[Symbol.dispose]();
-    dirty.hold = this.#inherited.hold(inherited);
+    this.#endOf(dirty);
+    this.#inherited.begin(inherited);
     dirty.ticket = inherited;
+    dirty.inherits = true;
   }
 
   /** Adds the new names of the paths that wait below a directory that moved: their old names are stale. */
@@ -73,17 +74,21 @@ export class DirtyQueue {
       if (taken.length >= count) break;
       taken.push(dirty);
     }
-    for (const { path, hold } of taken) {
-      this.#paths.delete(path);
-      hold?.[Symbol.dispose]();
+    for (const dirty of taken) {
+      this.#paths.delete(dirty.path);
+      this.#endOf(dirty);
     }
     return taken;
   }
 
   /** Forgets all paths, because everything is about to be looked at. */
   clear(): void {
-    for (const { hold } of this.#paths.values()) hold?.[Symbol.dispose]();
+    for (const dirty of this.#paths.values()) this.#endOf(dirty);
     this.#paths.clear();
+  }
+
+  #endOf({ ticket, inherits }: DirtyPath): void {
+    if (inherits) this.#inherited.end(ticket);
   }
 
   get #oldest(): DirtyPath | undefined {

@@ -19,14 +19,26 @@ export class Tickets {
 
   /** Marks work with this ticket as under way until the result is disposed; once more does nothing. */
   hold(ticket: Ticket): Disposable {
-    this.#inWork.set(ticket, (this.#inWork.get(ticket) ?? 0) + 1);
+    this.begin(ticket);
     let isHeld = true;
     return {
       [Symbol.dispose]: () => {
-        if (isHeld) this.#release(ticket);
+        if (isHeld) this.end(ticket);
         isHeld = false;
       },
     };
+  }
+
+  /** Work with this ticket is under way until {@linkcode end}: a {@linkcode hold} of which nothing has to be kept. */
+  begin(ticket: Ticket): void {
+    this.#inWork.set(ticket, (this.#inWork.get(ticket) ?? 0) + 1);
+  }
+
+  /** Ends what {@linkcode begin} began, once for each. */
+  end(ticket: Ticket): void {
+    const count = this.#inWork.get(ticket)! - 1;
+    if (count === 0) this.#inWork.delete(ticket);
+    else this.#inWork.set(ticket, count);
   }
 
   /** Oldest ticket in work, `undefined` if none is. */
@@ -34,11 +46,5 @@ export class Tickets {
     let oldest: Ticket | undefined;
     for (const ticket of this.#inWork.keys()) if (oldest === undefined || ticket < oldest) oldest = ticket;
     return oldest;
-  }
-
-  #release(ticket: Ticket): void {
-    const count = this.#inWork.get(ticket)! - 1;
-    if (count === 0) this.#inWork.delete(ticket);
-    else this.#inWork.set(ticket, count);
   }
 }
