@@ -23,7 +23,7 @@ import type { ListedEntry, Message, OpFailure, TouchedPath, Welcome } from "../w
 import type { Session } from "../wire/session.ts";
 import { Agenda } from "./agenda.ts";
 import { statOrUndefined } from "./batch.ts";
-import { Backlog, stackedStatus } from "./backlog.ts";
+import { Backlog } from "./backlog.ts";
 import { Bell } from "./bell.ts";
 import { Condition } from "./condition.ts";
 import { Connection } from "./connection.ts";
@@ -38,6 +38,7 @@ import { Lane, type Priority } from "./lane.ts";
 import { MassGuard } from "./mass_guard.ts";
 import { LargeFiles } from "./large_files.ts";
 import type { Patrol } from "./patrol.ts";
+import { laneStatus } from "./lane_status.ts";
 import { verificationOf } from "./lane_verification.ts";
 import { Mounts } from "./mounts.ts";
 import { Problems } from "./problems.ts";
@@ -48,6 +49,7 @@ import { unknownFacts, wholeScope } from "./scope.ts";
 import { SecondLooks } from "./second_looks.ts";
 import { Stream } from "./stream.ts";
 import { type Ticket, Tickets } from "./tickets.ts";
+import { Upkeep } from "./upkeep.ts";
 import type { Verification } from "./verification.ts";
 
 /** Replicates to one target. */
@@ -77,6 +79,7 @@ export class Replicator {
   readonly #bell: Bell;
   readonly #stream: Stream;
   readonly #condition: Condition;
+  readonly #upkeep: Upkeep;
 
   #lastAckAtMs = 0;
   #failures = 0;
@@ -214,6 +217,17 @@ export class Replicator {
       rootStands: options.rootStands,
       pausedDeletions: options.pausedDeletions ?? "",
     });
+    this.#upkeep = new Upkeep({
+      ...options,
+      lane: this.lane,
+      stream: this.#stream,
+      doubts: this.#doubts,
+      connection: this.#connection,
+      condition: this.#condition,
+      agenda: this.#agenda,
+      mounts: this.#mounts,
+      bell: this.#bell,
+    });
     const { verification, patrol } = verificationOf({
       context,
       options,
@@ -247,7 +261,7 @@ export class Replicator {
     const loops = [
       this.#runLoop(() => this.#liveStep()),
       this.#runLoop(() => this.#mirrorStep()),
-      this.#keepTime(),
+      this.#upkeep.run(),
       this.#patrol.run(this.#stopping.signal),
     ];
     try {
@@ -263,7 +277,7 @@ export class Replicator {
       this.#resting.clear();
       this.flow[Symbol.dispose]();
       this.lane.close();
-      this.#save();
+      this.#upkeep.save();
     }
   }
 
@@ -470,31 +484,19 @@ export class Replicator {
   }
 
   status(): LaneStatus {
-    const { state, reason } = this.#condition.now();
-    const { queuedOps, unackedOps } = this.lane;
-    const stats = this.#connection.stats;
-    return {
-      target: this.#options.target,
-      state,
-      reason,
-      lagMs: this.#condition.lagMs,
-      queuedOps,
-      stackedOps: this.#agenda.dirtyCount + this.backlog.count,
-      stacked: stackedStatus(this.#agenda, this.backlog),
-      journal: this.lane.journalStatus,
+    return laneStatus({
+      target: this.target,
+      agenda: this.#agenda,
+      backlog: this.backlog,
+      condition: this.#condition,
+      connection: this.#connection,
+      decisions: this.decisions,
+      lane: this.lane,
+      patrol: this.#patrol,
       flow: this.flowStatus,
-      inFlightOps: unackedOps - queuedOps,
-      lastAckedSequence: this.lane.ackedSequence,
-      lastAckAt: this.#lastAckAtMs === 0 ? "" : new Date(this.#lastAckAtMs).toISOString(),
-      packetsSent: stats.packetsSent,
-      bytesSent: stats.bytesSent,
-      retries: this.lane.stats.retries,
-      errors: this.#failures,
-      opsSent: { ...this.lane.stats.opsSent },
-      verification: this.#patrol.status(),
-      leftovers: this.decisions.leftoverStatus,
-      heldSince: this.#condition.heldSince,
-    };
+      lastAckAtMs: this.#lastAckAtMs,
+      failures: this.#failures,
+    });
   }
 
   /** When and how fast the target is sent to. */
@@ -698,47 +700,6 @@ export class Replicator {
     const held = index.get(path);
     if (held) index.set(path, { ...held, trusted: false }, 0);
     this.#agenda.markDirty(path, ticket);
-  }
-
-  // ——— Time ———
-
-  /** Saves the index, and looks whether an emptied root is filled again. */
-  async #keepTime(): Promise<void> {
-    const { clock, signal } = this.#options;
-    while (!this.#condition.isStopped) {
-      await clock.sleep(limits.saveEveryMs, signal);
-      this.#save();
-      // What is kept open of a directory would keep its file system from being unmounted.
-      if (!this.#condition.isStopped) this.#options.tree.forgetDirectories();
-      if (!this.#condition.isStopped) {
-        for (const path of this.#mounts.takeChanged()) this.#agenda.lookBelow(path);
-      }
-      // An empty root is soon looked at. Whether it is filled again, no event may tell: it may have been mounted.
-      if (this.#condition.emptied !== "" && this.#agenda.isMirrorScanIdle) this.#agenda.lookOnce();
-      // Where nothing happens nothing is to be saved: not even a timer goes off.
-      const isQuiet = () => this.#condition.emptied === "" && this.#mounts.isEmpty && !this.#hasToSave();
-      while (!this.#condition.isStopped && isQuiet()) await this.#bell.rung();
-    }
-  }
-
-  #hasToSave(): boolean {
-    const { keeper, index } = this.#options;
-    if (!keeper || !this.#maySave) return false;
-    return keeper.savedSequence !== this.lane.ackedSequence || index.unsavedCount > 0;
-  }
-
-  /** What is saved is believed by the next run: so not before the target was asked about all that is in doubt. */
-  get #maySave(): boolean {
-    return this.#stream.isReady && this.#doubts.areResolved;
-  }
-
-  #save(): void {
-    const { keeper, index } = this.#options;
-    if (!keeper || !this.#maySave) return;
-    const sequence = keeper.save(index, this.lane.ackedSequence);
-    if (sequence !== undefined && this.#connection.state === "connected") {
-      this.lane.post({ type: "indexed", sequence });
-    }
   }
 
   #stop(): void {
