@@ -20,8 +20,8 @@ export function sendWhen(windowBytes: number): ValueReader<string> {
 /** The part of a help text that `--send-when` makes. */
 export const sendWhenHelp = `\
   --send-when RULES        at-once (default), or with commas between: size=10M, count=1000, age=30s: changes gather
-                           until any of these is reached, or somebody flushes; window=22:00-06:00: outside of these
-                           hours (local time) nothing is sent at all
+                           until any of these is reached, or a flush waits for them; window=22:00-06:00: outside of
+                           these hours (local time) nothing is sent at all
 `;
 
 const table = {
@@ -38,8 +38,8 @@ export const help = `\
 Usage: understudy flow [--target TARGET] [options]
 
 Shows when and how fast a running source sends, or changes that at once. It outlasts restarts that are not told
-otherwise. A target to which nothing may be sent now is "held", with the reason; "understudy flush" sends what
-gathers, but not outside of the hours.
+otherwise. A target to which nothing may be sent now is "held", with the reason; an "understudy flush" that waits for
+the targets (commit mode ack) sends what gathers, but not outside of the hours.
 
 Options:
   -t, --target TARGET      of this one only, named as in "understudy status" (default: all)
