@@ -4,6 +4,7 @@
  * @module
  */
 import type { Hint } from "../../src/intercept/interceptor.ts";
+import { errorCode } from "../../src/base/errors.ts";
 import { baseName, joinPath, parentPath, quote } from "../../src/base/path.ts";
 import type { Stat, Tree } from "../../src/sys/file_system.ts";
 
@@ -68,8 +69,18 @@ export class TreeModel {
     }
   }
 
+  /** What stands at a path; what was moved out of the tree while it was asked about is not in it. */
+  #stat(path: string): Stat | undefined {
+    try {
+      return this.#tree.stat(path);
+    } catch (error) {
+      if (errorCode(error) !== "EXDEV") throw error;
+      return undefined;
+    }
+  }
+
   #look(path: string): Entry | undefined {
-    const stat = this.#tree.stat(path);
+    const stat = this.#stat(path);
     if (path === "") {
       if (stat) this.#root.stat = stat;
       return this.#root;
