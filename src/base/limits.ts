@@ -71,7 +71,10 @@ export const limits = {
   throttleSliceMs: 20,
   /** With a rate: a mirror's part of the window, in time and at least, so that live ops do not wait behind it. */
   throttleMirrorMs: 250,
-  throttleMirrorBytesMin: 128 * KiB,
+  throttleMirrorBytesMin: 32 * KiB,
+  /** With a rate: file bytes in one op, in time and at least, for the same reason. */
+  throttleOpMs: 100,
+  throttleOpSizeMin: 16 * KiB,
   /** Pause between two looks at whether flow rules open the way. */
   flowLookMs: 100,
   /** Ops that go to an ordered journal gather so long into one parcel. */

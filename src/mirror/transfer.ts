@@ -37,6 +37,8 @@ export interface TransferPolicy extends PlanPolicy {
   blockSize: number;
   /** Files of this size or more are compared by blocks. */
   fastMirrorSizeMin: number;
+  /** File bytes that one op carries at most at this moment; what is larger is a transfer. @default {limits.opDataSizeMax} */
+  opDataSize?: number;
   /**
    * Whether hashes of what is sent are of use later. Without them a file that changes while it is sent goes whole once
    * more. @default {true}
@@ -95,7 +97,8 @@ export type TransferResult =
 
 /** Whether contents of this size travel as a transfer. */
 export function isLarge(size: number, held: Held | undefined, policy: TransferContext["policy"]): boolean {
-  if (size >= limits.signatureFileSizeMin) return true;
+  const { opDataSize = limits.opDataSizeMax } = policy;
+  if (size >= limits.signatureFileSizeMin || size > opDataSize) return true;
   return held?.kind === "file" && held.size > 0 && size >= policy.fastMirrorSizeMin;
 }
 
@@ -336,7 +339,7 @@ class Transfer {
     for (const range of ranges) for (const block of this.#blocksOf(range)) this.#forget(block);
     for (const { start, end } of ranges) {
       for (let offset = start; offset < end;) {
-        const size = Math.min(limits.opDataSizeMax - (offset % this.#coarse), end - offset);
+        const size = Math.min(this.#opSizeAt(offset), end - offset);
         await this.#context.sink.room(size);
         const data = this.#buffer.subarray(0, size);
         const count = this.#file.read(data, offset);
@@ -354,6 +357,13 @@ class Transfer {
         await pace.keep();
       }
     }
+  }
+
+  /** Bytes of the next op, so that it ends where a coarse block does if it carries one. */
+  #opSizeAt(offset: number): number {
+    const { opDataSize = limits.opDataSizeMax } = this.#context.policy;
+    const blocks = Math.floor(opDataSize / this.#coarse) * this.#coarse;
+    return blocks === 0 ? opDataSize : blocks - (offset % this.#coarse);
   }
 
   /** Indexes of the coarse blocks that a range touches. */

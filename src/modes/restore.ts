@@ -127,7 +127,7 @@ function withoutReports(session: Session, onReport: (report: RestoreReport) => v
 }
 
 function requestOf(options: RestoreOptions): RestoreRequest {
-  const { paths, overwrite, dryRun, blockSize, fastMirrorSizeMin, compress, given } = options;
+  const { paths, overwrite, dryRun, blockSize, fastMirrorSizeMin, compress, given, limitRate } = options;
   return {
     paths: paths.length > 0 ? paths : [""],
     overwrite,
@@ -137,6 +137,7 @@ function requestOf(options: RestoreOptions): RestoreRequest {
     fastMirrorSizeMin,
     compress,
     rules: given.map(({ text }) => text),
+    ...(limitRate ? { limitRate } : {}),
   };
 }
 

@@ -84,7 +84,7 @@ export async function sendBack(options: SendBackOptions): Promise<PassSummary> {
 
 /** Serves a restore over a session: takes the request, sends back, reports. */
 export async function serveRestore(
-  session: Session & { setCompression(name: CompressionName): void },
+  session: Session & { setCompression(name: CompressionName): void; setRate(bytesPerSecond: number): void },
   options: Omit<SendBackOptions, "connect" | "request" | "report">,
 ): Promise<void> {
   const first = await session.receive();
@@ -96,6 +96,7 @@ export async function serveRestore(
     throw new ProtocolError(`Cannot restore: compression "${message.restore.compress}" is unknown`);
   }
   session.setCompression(compression);
+  if (message.restore.limitRate !== undefined) session.setRate(checkedRate(message.restore.limitRate));
   const report = (report: RestoreReport) =>
     void session.send(encodeMessage({ type: "report", report })).catch(() => {
       // The one who asked is gone: the pass itself learns that from its own sending.
@@ -132,6 +133,14 @@ function checkPaths(paths: string[], tree: Tree): void {
       throw new CommandError(`Cannot restore ${quote(path)}: the replica has no such path`);
     }
   }
+}
+
+/** What the one who asks may choose: a slower restore would hold the session up for too long. */
+function checkedRate(bytesPerSecond: unknown): number {
+  if (Number.isSafeInteger(bytesPerSecond) && Number(bytesPerSecond) >= limits.limitRateMin) {
+    return Number(bytesPerSecond);
+  }
+  throw new ProtocolError(`Cannot restore: ${bytesPerSecond} bytes a second are not possible`);
 }
 
 function checkRequest({ paths, blockSize, overwrite }: RestoreRequest): void {

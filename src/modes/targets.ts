@@ -139,8 +139,7 @@ function reachServer(peer: Peer, options: ReachOptions): ReachableTarget {
         request: { name, wants: options.wants },
         cipher: options.cipher,
         compression: options.compress,
-        // What is restored comes the other way.
-        [options.wants === "replicate" ? "throttle" : "receiveThrottle"]: throttle,
+        throttle,
         signal,
       }),
     async [Symbol.asyncDispose]() {},

@@ -21,7 +21,7 @@ export interface ConditionOptions {
   agenda: Agenda;
   backlog: Pick<Backlog, "count">;
   lane: Lane;
-  flow: Pick<FlowGate, "reason">;
+  flow: Pick<FlowGate, "reason" | "outOfHours">;
   doubts: Doubts;
   guard: MassGuard | undefined;
   clock: Clock;
@@ -86,6 +86,8 @@ export class Condition {
   get trouble(): string {
     if (this.isStopped) return "it was stopped";
     if (this.heldSince) return `it is held since ${this.heldSince}`;
+    const { outOfHours } = this.#options.flow;
+    if (outOfHours !== "") return `it is held: ${outOfHours}`;
     const { state, reason } = this.now();
     const isInTrouble = state === "refused" || state === "disconnected" || this.blockedReason !== "";
     return isInTrouble ? `it is ${state}${reason === "" ? "" : `: ${reason}`}` : "";

@@ -38,7 +38,10 @@ export class Entries {
     let stat: Stat | undefined = batch.present.get(path)!;
     if (path === "") return void batch.directories.add("");
     if (!this.#context.index.isDirectory(parentPath(path)) && !await this.makeParents(path, batch)) return;
-    const isFresh = await this.#context.room(Math.min(stat.size, limits.opDataSizeMax), batch.priority);
+    const isFresh = await this.#context.room(
+      Math.min(stat.size, this.#context.policy.opDataSize ?? limits.opDataSizeMax),
+      batch.priority,
+    );
     // Since the batch read it, a later look of the other loop may have sent what it is now: that is not to be undone.
     if (!isFresh || this.#context.index.has(path)) stat = this.#readAgain(path, batch);
     if (!stat || !this.#context.index.isDirectory(parentPath(path))) return;

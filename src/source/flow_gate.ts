@@ -1,8 +1,9 @@
 /**
  * Lets a lane send when its flow rules say so (flow_rules.ts), apart from whether a user holds it.
  *
- * The gate opens for everything that waits at that moment, and closes when that is sent. It opens, too, for whoever
- * flushes, for the first mirror, and when the window has no room for more: but never outside of the hours of the rules.
+ * The gate opens for everything that waits at that moment, and closes when that is sent. It stays open for the first
+ * mirror and while anybody is in a {@linkcode FlowGate.hurry}: a flush, a `verify`, a transfer that asks the target for
+ * hashes, whoever waits for room in the window. But outside of the hours of the rules it never opens.
  * @module
  */
 import type { Clock } from "../base/clock.ts";
@@ -22,7 +23,7 @@ import type { Lane } from "./lane.ts";
 export interface FlowGateOptions {
   lane: Pick<
     Lane,
-    "queuedOps" | "queuedBytes" | "oldestUnackedMs" | "lastSequence" | "hasRoom" | "isGathering"
+    "queuedOps" | "queuedBytes" | "oldestUnackedMs" | "lastSequence" | "isGathering"
   >;
   clock: Clock;
   /** Whether the first mirror is done. */
@@ -57,9 +58,14 @@ export class FlowGate implements Disposable {
   get reason(): string {
     const { isGathering, queuedOps } = this.#options.lane;
     if (!isGathering || queuedOps === 0) return "";
-    const rules = formatFlowRules(this.#rules);
-    if (!this.#isOpenHour) return `outside of the hours of ${rules}`;
-    return `gathers until ${rules}: ${formatWaiting(this.#waiting())}`;
+    return this.outOfHours ||
+      `gathers until ${formatFlowRules(this.#rules)}: ${formatWaiting(this.#waiting())}`;
+  }
+
+  /** Why what waits is not sent whoever asks for it, `""` if that is not so. */
+  get outOfHours(): string {
+    const isStuck = this.#options.lane.queuedOps > 0 && !this.#isOpenHour;
+    return isStuck ? `outside of the hours of ${formatFlowRules(this.#rules)}` : "";
   }
 
   /** Until the result is disposed somebody waits for what waits. */
@@ -98,9 +104,7 @@ export class FlowGate implements Disposable {
     if (!gathers(this.#rules) || this.#hurries > 0 || !isMirrored()) return true;
     const { queuedOps, lastSequence } = lane;
     if (queuedOps === 0) return false;
-    if (isEnough(this.#rules, this.#waiting()) || !lane.hasRoom(limits.opDataSizeMax, "live")) {
-      this.#opensUpTo = lastSequence;
-    }
+    if (isEnough(this.#rules, this.#waiting())) this.#opensUpTo = lastSequence;
     return lastSequence - queuedOps < this.#opensUpTo;
   }
 

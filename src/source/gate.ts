@@ -16,6 +16,8 @@ export interface GateOptions {
   /** Whether there is a session. */
   isConnected: () => boolean;
   isStopped: () => boolean;
+  /** Opens flow rules for what waits, until the result is disposed. */
+  hurry: () => Disposable;
   /** Nothing is sent, so nobody waits. */
   isDry: boolean;
 }
@@ -42,6 +44,7 @@ export class Gate {
     const hasRoom = () => !this.#isClosed && isTaken() && lane.hasRoom(bytes, priority);
     if (isDry || hasRoom()) return true;
     const before = course();
+    using _hurry = this.#options.hurry();
     while (!hasRoom()) {
       if (isStopped()) throw new TransientError("Cannot push: stopped");
       await bell.rung();
@@ -65,6 +68,7 @@ export class Gate {
   async acked(): Promise<void> {
     const { lane, bell, course, isStopped } = this.#options;
     const [before, sequence] = [course(), lane.lastSequence];
+    using _hurry = this.#options.hurry();
     while (lane.ackedSequence < sequence) {
       await bell.rung();
       if (isStopped() || before !== course()) throw new TransientError("Cannot wait for acks: stopped");

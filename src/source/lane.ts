@@ -164,6 +164,12 @@ export class Lane {
     return bytes;
   }
 
+  /** File bytes that one op should carry at most: at a low rate less, so that a live op need not wait behind it for long. */
+  get opDataSize(): number {
+    const { opDataSizeMax, throttleOpMs, throttleOpSizeMin } = limits;
+    return Math.max(throttleOpSizeMin, this.#throttle?.bytesIn(throttleOpMs, opDataSizeMax) ?? opDataSizeMax);
+  }
+
   /** Whether ops gather and none is sent: apart from {@linkcode hold}, for flow rules. */
   get isGathering(): boolean {
     return this.#isGathering;
@@ -259,7 +265,7 @@ export class Lane {
       this.#isUrgent = true;
     }
     this.#count(op.kind, dataSize);
-    if (this.#open.size >= limits.opsMessageSizeTarget) this.#sealParcel();
+    if (this.#open.size >= Math.min(limits.opsMessageSizeTarget, this.opDataSize)) this.#sealParcel();
     if (this.#open && this.#mustJournal(0)) {
       if (this.#bytes > this.#windowBytes / 2) this.#sealParcel();
       else this.#sealLater();
@@ -393,7 +399,7 @@ export class Lane {
 
   /** Whether a mirror may go on pushing; otherwise nobody would add to the open parcel. */
   #hasMoreRoom(): boolean {
-    return this.hasRoom(limits.opDataSizeMax, "mirror");
+    return this.hasRoom(this.opDataSize, "mirror");
   }
 
   #gathered(): void {

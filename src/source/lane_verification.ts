@@ -8,6 +8,7 @@ import type { Bell } from "./bell.ts";
 import type { Condition } from "./condition.ts";
 import type { DetectContext } from "./detect_context.ts";
 import type { Doubts } from "./doubts.ts";
+import type { FlowGate } from "./flow_gate.ts";
 import { Patience } from "./patience.ts";
 import { Patrol } from "./patrol.ts";
 import type { Problems } from "./problems.ts";
@@ -24,6 +25,7 @@ export interface LaneVerificationOptions {
   bell: Bell;
   condition: Condition;
   doubts: Doubts;
+  flow: FlowGate;
   problems: Problems;
   requests: Requests;
   stream: Stream;
@@ -54,6 +56,7 @@ export function verificationOf(parts: LaneVerificationOptions): {
     problems,
     reachable: (signal) => patience.reachable(signal),
     settled: (signal) => patience.settled(signal),
+    hurry: () => parts.flow.hurry(),
     doubt: (paths) => {
       doubts.add(paths);
       bell.ring();

@@ -102,6 +102,7 @@ export class Replicator {
       course: () => this.#stream.count,
       isConnected: () => this.#isConnected,
       isStopped: () => this.#condition.isStopped,
+      hurry: () => this.flow.hurry(),
       isDry: options.planned !== undefined,
     });
     this.#secondLooks = new SecondLooks({
@@ -140,6 +141,7 @@ export class Replicator {
       secondLooks: this.#secondLooks,
       sign: async (path, range) => {
         await this.#connected();
+        using _hurry = this.flow.hurry();
         return await this.#requests.sign(path, range);
       },
       course: () => this.#stream.count,
@@ -235,6 +237,7 @@ export class Replicator {
       bell: this.#bell,
       condition: this.#condition,
       doubts: this.#doubts,
+      flow: this.flow,
       problems: this.problems,
       requests: this.#requests,
       stream: this.#stream,
@@ -607,6 +610,7 @@ export class Replicator {
     // Answers must not describe a state that ops on their way will change.
     const course = this.#stream.count;
     using _hold = this.#tickets.hold(0);
+    using _hurry = this.flow.hurry();
     using _gate = this.#gate.close();
     await this.#gate.acked();
     await this.#doubts.resolve(() => course === this.#stream.count);
@@ -639,6 +643,7 @@ export class Replicator {
   #detectContext(): DetectContext {
     const { tree, index, policy, rootStands, planned, kept, watch = () => true } = this.#options;
     const abilities = () => this.#stream.abilities;
+    const { lane } = this;
     return {
       tree,
       index,
@@ -649,6 +654,9 @@ export class Replicator {
         },
         get exchange() {
           return abilities().exchange;
+        },
+        get opDataSize() {
+          return lane.opDataSize;
         },
       },
       room: (bytes, priority) => this.#gate.room(bytes, priority),

@@ -30,6 +30,8 @@ export interface VerificationOptions
   onVerified?: (request: VerifyRequest, report: VerifyReport) => void;
   /** Resolves when the target can be asked, or with the reason why that is not so. */
   reachable: (signal: AbortSignal) => Promise<string>;
+  /** Until the result is disposed nothing that waits for more is kept waiting. */
+  hurry: () => Disposable;
 }
 
 /** What somebody asks for. */
@@ -121,6 +123,7 @@ export class Verification {
       differences: [],
     };
     this.#running++;
+    using _hurry = this.#options.hurry();
     try {
       const walk = new DirectoryWalk(index);
       for (let part = takeDirectories(walk, index); part.length > 0; part = takeDirectories(walk, index)) {

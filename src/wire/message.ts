@@ -71,6 +71,8 @@ export interface RestoreRequest {
   compress: string;
   /** Lines of rules (`rules/rule.ts`): what they leave out is neither restored nor removed. */
   rules: string[];
+  /** Bytes a second that the sender keeps to. @default as fast as it goes */
+  limitRate?: number;
 }
 
 /** An op that the receiver could not apply. Those around it were. */

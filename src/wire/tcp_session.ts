@@ -30,7 +30,7 @@ import type { KeyPair } from "./keys.ts";
 import { addressOf, Breather, closeQuietly, connectTcp, lineError, orClosed, withDeadline } from "./line.ts";
 import { LineRate } from "./line_rate.ts";
 import type { Session, SessionStats } from "./session.ts";
-import type { Throttle } from "./throttle.ts";
+import { Throttle } from "./throttle.ts";
 
 /** What an entry of the receive queue costs beyond its bytes. */
 const QUEUE_ENTRY_BYTES = 64;
@@ -41,9 +41,8 @@ const TICKS_PER_PING = 2;
 export interface TcpSessionOptions {
   /** Compression of what this side sends. @default {"none"} */
   compression?: CompressionName;
-  /** What this side sends passes here, and what it receives there. @default as fast as it goes */
+  /** What this side sends passes here. @default as fast as it goes, until {@linkcode TcpSession.setRate} */
   throttle?: Throttle;
-  receiveThrottle?: Throttle;
   /** @default {systemClock} */
   clock?: Clock;
   /** @default {limits.handshakeMs} */
@@ -105,8 +104,7 @@ export class TcpSession implements Session {
   readonly #deadAfterMs: number;
   readonly #peerFeatures: number;
   readonly #rate = new LineRate();
-  readonly #throttle: Throttle | undefined;
-  readonly #receiveThrottle: Throttle | undefined;
+  readonly #throttle: Throttle;
   readonly #sender: FrameSender;
   readonly #opener: TransportCipher;
   readonly #decoder: FrameDecoder;
@@ -134,8 +132,7 @@ export class TcpSession implements Session {
     this.#conn = conn;
     this.#clock = options.clock ?? systemClock;
     this.#pingAfterMs = options.pingAfterMs ?? limits.pingAfterMs;
-    this.#throttle = options.throttle;
-    this.#receiveThrottle = options.receiveThrottle;
+    this.#throttle = options.throttle ?? new Throttle(this.#clock);
     this.#deadAfterMs = options.deadAfterMs ?? limits.deadAfterMs;
     this.#peerFeatures = handshake.peerFeatures;
     this.#compressor = new Compressor("none");
@@ -146,7 +143,7 @@ export class TcpSession implements Session {
       cipher: new TransportCipher(send, cipherOptions),
       stats: this.#stats,
       rate: this.#rate,
-      throttle: options.throttle,
+      throttle: this.#throttle,
       onFailure: (error) => this.#fail(lineError("send", error)),
     });
     this.#opener = new TransportCipher(receive, cipherOptions);
@@ -169,12 +166,17 @@ export class TcpSession implements Session {
     this.#compressor = new Compressor(supportsCompression(this.#peerFeatures, name) ? name : "none");
   }
 
+  /** Sends no faster from now on. */
+  setRate(bytesPerSecond: number): void {
+    this.#throttle.bytesPerSecond = bytesPerSecond;
+  }
+
   send(message: Uint8Array): Promise<void> {
     assert(message.length <= limits.messageSizeMax, "a message is within limits.messageSizeMax");
     const closed = this.#closedError();
     if (closed !== undefined) return Promise.reject(closed);
     this.#measureLine();
-    const line = { pace: slower(this.#rate.pace, this.#throttle?.pace), idle: this.#sender.isIdle };
+    const line = { pace: slower(this.#rate.pace, this.#throttle.pace), idle: this.#sender.isIdle };
     const startMs = performance.now();
     const { kind, body } = this.#compressor.compress(message, line);
     this.#rate.wasBusy(performance.now() - startMs);
@@ -271,8 +273,6 @@ export class TcpSession implements Session {
     this.#decoder.advance(count);
     this.#stats.bytesReceived += count;
     this.#silentTicks = 0;
-    const waits = this.#receiveThrottle?.pass(count, this.#stop.signal);
-    if (waits !== undefined) await waits;
     const breath = this.#breather.passed(count);
     if (breath !== undefined) await breath;
     return true;
