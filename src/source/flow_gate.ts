@@ -1,9 +1,9 @@
 /**
  * Lets a lane send when its flow rules say so (flow_rules.ts), apart from whether a user holds it.
  *
- * The gate opens for everything that waits at that moment, and closes when that is sent. It stays open for the first
- * mirror and while anybody is in a {@linkcode FlowGate.hurry}: a flush, a `verify`, a transfer that asks the target for
- * hashes, whoever waits for room in the window. But outside of the hours of the rules it never opens.
+ * The gate opens for everything that waits at that moment, and closes when that is sent and no large file is half sent.
+ * It stays open for the first mirror and while anybody is in a {@linkcode FlowGate.hurry}: a flush, a `verify`, whoever
+ * waits for room in the window. But outside of the hours of the rules it never opens.
  * @module
  */
 import type { Clock } from "../base/clock.ts";
@@ -28,6 +28,8 @@ export interface FlowGateOptions {
   clock: Clock;
   /** Whether the first mirror is done. */
   isMirrored: () => boolean;
+  /** Whether large files are on their way. */
+  isTransferring: () => boolean;
   /** Minutes since midnight, local time. @default that of the machine */
   minuteOfDay?: () => number;
 }
@@ -37,8 +39,11 @@ export class FlowGate implements Disposable {
   readonly #options: FlowGateOptions;
   #rules = atOnce;
   #hurries = 0;
-  /** Everything up to here is to go. */
-  #opensUpTo = 0;
+  /** Bytes of files about which the target is asked before they are sent: the question waits with the ops before it. */
+  #askedBytes = 0;
+  /** Whether enough had gathered: then everything up to here is to go. */
+  #isFlowing = false;
+  #flowsUpTo = 0;
   #timer: ReturnType<typeof setTimeout> | undefined;
 
   constructor(options: FlowGateOptions) {
@@ -80,6 +85,17 @@ export class FlowGate implements Disposable {
     };
   }
 
+  /** Until the result is disposed the target is asked about so many bytes of a file: they wait, too. */
+  ask(bytes: number): Disposable {
+    this.#askedBytes += bytes;
+    this.look();
+    return {
+      [Symbol.dispose]: () => {
+        this.#askedBytes -= bytes;
+      },
+    };
+  }
+
   /** Something was pushed, sent or acked, or time passed. */
   look(): void {
     const { lane } = this.#options;
@@ -99,18 +115,22 @@ export class FlowGate implements Disposable {
   }
 
   #isOpen(): boolean {
-    const { lane, isMirrored } = this.#options;
+    const { lane, isMirrored, isTransferring } = this.#options;
     if (!this.#isOpenHour) return false;
     if (!gathers(this.#rules) || this.#hurries > 0 || !isMirrored()) return true;
     const { queuedOps, lastSequence } = lane;
-    if (queuedOps === 0) return false;
-    if (isEnough(this.#rules, this.#waiting())) this.#opensUpTo = lastSequence;
-    return lastSequence - queuedOps < this.#opensUpTo;
+    const hasGathered = queuedOps > 0 && isEnough(this.#rules, this.#waiting());
+    if (hasGathered || (this.#isFlowing && isTransferring())) {
+      this.#isFlowing = true;
+      this.#flowsUpTo = lastSequence;
+    } else if (lastSequence - queuedOps >= this.#flowsUpTo) this.#isFlowing = false;
+    return this.#isFlowing;
   }
 
   #waiting() {
     const { lane, clock } = this.#options;
-    const { queuedOps: ops, queuedBytes: bytes, oldestUnackedMs } = lane;
+    const { queuedOps: ops, queuedBytes, oldestUnackedMs } = lane;
+    const bytes = queuedBytes + this.#askedBytes;
     return { ops, bytes, ageMs: oldestUnackedMs === undefined ? 0 : clock.nowMs() - oldestUnackedMs };
   }
 

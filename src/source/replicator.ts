@@ -93,7 +93,12 @@ export class Replicator {
     this.#bell = new Bell(options.onChange);
     const { windowBytes, journal, throttle } = options;
     this.lane = new Lane({ clock, windowBytes, journal, throttle, onChange: () => this.#bell.ring() });
-    this.flow = new FlowGate({ lane: this.lane, clock, isMirrored: () => this.#stream.isMirrored });
+    this.flow = new FlowGate({
+      lane: this.lane,
+      clock,
+      isMirrored: () => this.#stream.isMirrored,
+      isTransferring: () => this.#agenda.transfersCount > 0,
+    });
     this.#requests = new Requests((message) => this.lane.post(message));
     const tickets = this.#tickets;
     this.#gate = new Gate({
@@ -141,7 +146,7 @@ export class Replicator {
       secondLooks: this.#secondLooks,
       sign: async (path, range) => {
         await this.#connected();
-        using _hurry = this.flow.hurry();
+        using _asked = this.flow.ask(range.end - range.start);
         return await this.#requests.sign(path, range);
       },
       course: () => this.#stream.count,

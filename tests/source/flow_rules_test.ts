@@ -94,13 +94,20 @@ function gateOver(minuteOfDay = () => 0) {
       gate.look();
     },
   };
-  let isMirrored = true;
+  let [isMirrored, isTransferring] = [true, false];
   const clock = { ...systemClock, nowMs: () => Date.now() };
-  const gate = new FlowGate({ lane, clock, isMirrored: () => isMirrored, minuteOfDay });
+  const gate = new FlowGate({
+    lane,
+    clock,
+    isMirrored: () => isMirrored,
+    isTransferring: () => isTransferring,
+    minuteOfDay,
+  });
   return {
     lane,
     gate,
     setMirrored: (value: boolean) => isMirrored = value,
+    setTransferring: (value: boolean) => isTransferring = value,
     [Symbol.dispose]: () => gate[Symbol.dispose](),
   };
 }
@@ -146,5 +153,29 @@ Deno.test("FlowGate opens for who is in a hurry and for the first mirror, but no
   assertEquals(lane.isGathering, false, "the first mirror gathers nothing");
   setMirrored(true);
   gate.look();
+  assertEquals(lane.isGathering, true);
+});
+
+Deno.test("FlowGate counts what the target is asked about, and sends a large file whole once it began to", () => {
+  using over = gateOver();
+  const { lane, gate, setTransferring } = over;
+  gate.rules = parse("size=1K");
+  lane.push(1);
+  setTransferring(true);
+  {
+    using _some = gate.ask(500);
+    assertEquals(lane.isGathering, true);
+    using _more = gate.ask(600);
+    assertEquals(lane.isGathering, false, "1,100 bytes and an op wait");
+    lane.send();
+  }
+  lane.push(1);
+  assertEquals(lane.isGathering, false, "the rest of the file");
+  lane.send();
+  lane.push(1);
+  setTransferring(false);
+  gate.look();
+  assertEquals(lane.isGathering, false, "its last op is not sent yet");
+  lane.send();
   assertEquals(lane.isGathering, true);
 });
