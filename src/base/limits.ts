@@ -19,6 +19,8 @@ export const limits = {
   opDataSizeMax: 512 * KiB,
   /** Small ops are gathered up to this many bytes into one message. */
   opsMessageSizeTarget: 256 * KiB,
+  /** An op with so many file bytes is alone in its message: then it is the same to all targets, and compressed once. */
+  loneOpSizeMin: 64 * KiB,
   /** Bytes of a path on the wire. A longer one is a problem of that file. */
   pathSizeMax: 65_535,
   /** Frames under one key; then both sides rekey (Noise §11.3). */
@@ -35,6 +37,8 @@ export const limits = {
   handshakeMessageSizeMax: 4_096,
   /** Bytes of a reason that is told to the peer; the rest is cut off. */
   refusalReasonSizeMax: 512,
+  /** Bytes of compressed messages kept for the sessions to other targets, which send the same. */
+  sharedCompressionBytes: 8 * MiB,
   /** Bytes that one read from a connection asks for. */
   readSize: 256 * KiB,
   /** Sealed bytes waiting to be written; beyond it `send` waits. */

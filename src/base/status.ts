@@ -34,6 +34,8 @@ export interface LaneStatus {
   /** ISO 8601; `""` before the first ack. */
   lastAckAt: string;
   packetsSent: number;
+  /** Of those, that need not be compressed since that was done for another target. */
+  packetsShared: number;
   bytesSent: number;
   retries: number;
   errors: number;

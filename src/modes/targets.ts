@@ -23,6 +23,7 @@ import type { SessionPurpose } from "../wire/handshake.ts";
 import { decodeJoinToken, type JoinToken } from "../wire/join_token.ts";
 import { formatPublicKey, type KeyPair, parsePublicKey } from "../wire/keys.ts";
 import type { Session } from "../wire/session.ts";
+import type { SharedCompressions } from "../wire/shared_compressions.ts";
 import { Throttle } from "../wire/throttle.ts";
 import { connectSession } from "../wire/tcp_session.ts";
 import { ownKeyPair } from "./own_key.ts";
@@ -48,6 +49,8 @@ export interface ReachOptions {
   wants: SessionPurpose;
   cipher: CipherName;
   compress: CompressionName;
+  /** Shared by all targets that are reached with it. */
+  compressions?: SharedCompressions;
   /** Bytes a second on the line; 0 is as fast as it goes. @default {0} */
   limitRate?: number;
   /** Directory that is replicated; a local target must not overlap with it. */
@@ -139,6 +142,7 @@ function reachServer(peer: Peer, options: ReachOptions): ReachableTarget {
         request: { name, wants: options.wants },
         cipher: options.cipher,
         compression: options.compress,
+        compressions: options.compressions,
         throttle,
         signal,
       }),

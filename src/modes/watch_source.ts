@@ -60,6 +60,7 @@ import { LiveTargets } from "./live_targets.ts";
 import { patrolFile } from "./patrol_file.ts";
 import { rootTrouble, withDirectory } from "./root_trouble.ts";
 import { setHandlers } from "./set_control.ts";
+import { SharedCompressions } from "../wire/shared_compressions.ts";
 import { holdsTargets, reachTarget } from "./targets.ts";
 import { parseWatchSourceOptions, type WatchSourceOptions } from "./watch_source_options.ts";
 
@@ -150,11 +151,13 @@ interface SetPlace {
 }
 
 function openTargets({ options, io, log, root, state, directory }: SetPlace, store: SetStore): LiveTargets {
+  const compressions = new SharedCompressions();
   return new LiveTargets({
     store,
     reach: (target) =>
       reachTarget(target, {
         ...options,
+        compressions,
         root,
         state,
         wants: "replicate",

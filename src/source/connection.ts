@@ -42,7 +42,13 @@ export class Connection {
   #state: ConnectionState = "connecting";
   #reason = "";
   #session: Session | undefined;
-  readonly #past: SessionStats = { packetsSent: 0, packetsReceived: 0, bytesSent: 0, bytesReceived: 0 };
+  readonly #past: SessionStats = {
+    packetsSent: 0,
+    packetsReceived: 0,
+    packetsShared: 0,
+    bytesSent: 0,
+    bytesReceived: 0,
+  };
   #attempts = 0;
 
   constructor(options: ConnectionOptions) {
@@ -64,6 +70,7 @@ export class Connection {
     return {
       packetsSent: this.#past.packetsSent + (now?.packetsSent ?? 0),
       packetsReceived: this.#past.packetsReceived + (now?.packetsReceived ?? 0),
+      packetsShared: this.#past.packetsShared + (now?.packetsShared ?? 0),
       bytesSent: this.#past.bytesSent + (now?.bytesSent ?? 0),
       bytesReceived: this.#past.bytesReceived + (now?.bytesReceived ?? 0),
     };
@@ -138,6 +145,7 @@ export class Connection {
   #keepStats(stats: Readonly<SessionStats>): void {
     this.#past.packetsSent += stats.packetsSent;
     this.#past.packetsReceived += stats.packetsReceived;
+    this.#past.packetsShared += stats.packetsShared;
     this.#past.bytesSent += stats.bytesSent;
     this.#past.bytesReceived += stats.bytesReceived;
   }

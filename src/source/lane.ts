@@ -254,6 +254,7 @@ export class Lane {
   push(op: Op, priority: Priority): number {
     const sequence = this.#nextSequence++;
     const dataSize = "data" in op ? op.data.length : 0;
+    if (this.#open && dataSize >= limits.loneOpSizeMin) this.#sealParcel();
     this.#open ??= this.#openParcel(sequence, dataSize, priority);
     const size = this.#open.add(op);
     this.#bytes += size;
@@ -265,7 +266,8 @@ export class Lane {
       this.#isUrgent = true;
     }
     this.#count(op.kind, dataSize);
-    if (this.#open.size >= Math.min(limits.opsMessageSizeTarget, this.opDataSize)) this.#sealParcel();
+    const isFull = this.#open.size >= Math.min(limits.opsMessageSizeTarget, this.opDataSize);
+    if (isFull || dataSize >= limits.loneOpSizeMin) this.#sealParcel();
     if (this.#open && this.#mustJournal(0)) {
       if (this.#bytes > this.#windowBytes / 2) this.#sealParcel();
       else this.#sealLater();

@@ -32,7 +32,7 @@ export interface LaneStatusParts {
 export function laneStatus(parts: LaneStatusParts): LaneStatus {
   const { agenda, backlog, condition, connection, decisions, flow, lane, patrol, target } = parts;
   const { queuedOps, unackedOps } = lane;
-  const { packetsSent, bytesSent } = connection.stats;
+  const { packetsSent, packetsShared, bytesSent } = connection.stats;
   return {
     target,
     ...condition.now(),
@@ -46,6 +46,7 @@ export function laneStatus(parts: LaneStatusParts): LaneStatus {
     lastAckedSequence: lane.ackedSequence,
     lastAckAt: parts.lastAckAtMs === 0 ? "" : new Date(parts.lastAckAtMs).toISOString(),
     packetsSent,
+    packetsShared,
     bytesSent,
     retries: lane.stats.retries,
     errors: parts.failures,

@@ -7,7 +7,7 @@ import { parentPath } from "../base/path.ts";
 import { sendableAttributes } from "../mirror/plan.ts";
 import { type TransferContext, transferFile, type TransferResult } from "../mirror/transfer.ts";
 import type { Held } from "../ops/held.ts";
-import type { Op } from "../ops/op.ts";
+import { ALL_TRANSFERS, type Op } from "../ops/op.ts";
 import type { Stat, Tree } from "../sys/file_system.ts";
 import { heldFrom } from "../mirror/plan.ts";
 import { statOrUndefined } from "./batch.ts";
@@ -48,7 +48,8 @@ export class LargeFiles {
   readonly #options: LargeFilesOptions;
   /** Files whose next transfer compares all of them. */
   readonly #toBeProven = new Set<string>();
-  #nextTransfer = 1;
+  /** Numbers of those that are on their way. */
+  readonly #numbers = new Set<number>();
 
   constructor(options: LargeFilesOptions) {
     this.#options = options;
@@ -65,6 +66,7 @@ export class LargeFiles {
     const began = course();
     const stat = statOrUndefined(tree, path);
     if (stat && standingOf(path, stat, this.#options) === "out") return;
+    let number: number | undefined;
     const trustsAppends = priority === "live" && !this.#toBeProven.delete(path);
     try {
       const held = index.get(path);
@@ -72,6 +74,7 @@ export class LargeFiles {
         path,
         {
           ...this.#contextOf(priority, began),
+          nextTransfer: () => number = this.#take(path),
           policy: this.#policyFor(held),
           trustsAppends,
           isStillHeld: () => isSameHeld(held, index.get(path)),
@@ -82,7 +85,17 @@ export class LargeFiles {
       if (began === course()) this.#note(path, result, { priority, ticket });
     } catch (error) {
       if (began === course() || !(error instanceof TransientError)) this.#takeError(path, ticket, error);
+    } finally {
+      if (number !== undefined) this.#numbers.delete(number);
     }
+  }
+
+  /** A number that follows from the path: what is sent to several targets is the same, so that it is compressed once. */
+  #take(path: string): number {
+    let number = hash32(path);
+    while (number === ALL_TRANSFERS || this.#numbers.has(number)) number = (number + 1) >>> 0;
+    this.#numbers.add(number);
+    return number;
   }
 
   /** A small file comes here to be compared, see `Entries`. */
@@ -92,7 +105,10 @@ export class LargeFiles {
     return isSmall ? Object.create(policy, { fastMirrorSizeMin: { value: 0 } }) : policy;
   }
 
-  #contextOf(priority: Priority, began: number): Omit<TransferContext, "isStillHeld" | "policy"> {
+  #contextOf(
+    priority: Priority,
+    began: number,
+  ): Omit<TransferContext, "isStillHeld" | "policy" | "nextTransfer"> {
     const { tree, room, push, sign, onRead, course } = this.#options;
     return {
       tree,
@@ -104,7 +120,6 @@ export class LargeFiles {
         },
       },
       sign,
-      nextTransfer: () => this.#nextTransfer++,
       onRead,
     };
   }
@@ -146,4 +161,11 @@ export class LargeFiles {
 function isSameHeld(a: Held | undefined, b: Held | undefined): boolean {
   return a?.kind === b?.kind && a?.size === b?.size && a?.mtimeNs === b?.mtimeNs && a?.ino === b?.ino &&
     a?.dev === b?.dev;
+}
+
+/** FNV-1a over UTF-16 units. */
+function hash32(text: string): number {
+  let hash = 0x811c9dc5;
+  for (let i = 0; i < text.length; i++) hash = Math.imul(hash ^ text.charCodeAt(i), 0x01000193);
+  return hash >>> 0;
 }

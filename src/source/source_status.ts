@@ -66,6 +66,7 @@ export const idleLane: LaneStatus = {
   lastAckedSequence: 0,
   lastAckAt: "",
   packetsSent: 0,
+  packetsShared: 0,
   bytesSent: 0,
   retries: 0,
   errors: 0,

@@ -215,7 +215,13 @@ interface SessionHost {
 class ApplySession implements Session {
   readonly peer = "local";
   readonly #host: SessionHost;
-  readonly #stats: SessionStats = { packetsSent: 0, packetsReceived: 0, bytesSent: 0, bytesReceived: 0 };
+  readonly #stats: SessionStats = {
+    packetsSent: 0,
+    packetsReceived: 0,
+    packetsShared: 0,
+    bytesSent: 0,
+    bytesReceived: 0,
+  };
   readonly #inbox: Uint8Array[] = [];
   #receiving: PromiseWithResolvers<void> | undefined;
   /** Bytes sent and not yet applied. Bounded by `limits.applyInboxBytes` and one message. */

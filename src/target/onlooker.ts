@@ -29,7 +29,13 @@ export function openOnlooker({ root, fileSystem }: OnlookerOptions): Session {
 
 class Onlooker implements Session {
   readonly peer = "local";
-  readonly #stats: SessionStats = { packetsSent: 0, packetsReceived: 0, bytesSent: 0, bytesReceived: 0 };
+  readonly #stats: SessionStats = {
+    packetsSent: 0,
+    packetsReceived: 0,
+    packetsShared: 0,
+    bytesSent: 0,
+    bytesReceived: 0,
+  };
   /** Undefined where nothing is there yet. */
   readonly #tree: Tree | undefined;
   readonly #fileSystem: FileSystem;

@@ -2,12 +2,15 @@
  * Compression of single messages.
  *
  * ```
- * compressed body   original size u32 ‖ zstd frame, raw deflate or brotli stream
+ * compressed body   original size u32 ‖ its first 9 bytes ‖ zstd frame, raw deflate or brotli stream of the rest
  * kind (in the frame's flags)   0 none · 1 zstd · 2 deflate · 3 brotli
  * ```
  *
  * The original size stands in front because the runtime's zstd and brotli give what they have, without an error, when
  * the stream is cut off; and it bounds what is decompressed.
+ *
+ * The first bytes are left as they are since type and sequence are what ops to several targets differ in: the rest is
+ * compressed once for all of them.
  *
  * Whether a message is compressed at all is decided by what it costs in time (docs/WIRE.md §3):
  *
@@ -30,6 +33,7 @@ import {
 import { ByteReader, ByteWriter } from "../base/bytes.ts";
 import { ProtocolError } from "../base/errors.ts";
 import { limits } from "../base/limits.ts";
+import type { SharedCompressions } from "./shared_compressions.ts";
 
 /** A compression by the name that the command line uses. */
 export type CompressionName = "zstd" | "deflate" | "brotli" | "none";
@@ -61,6 +65,8 @@ const OUTLIER_FACTOR = 4;
 const USUAL_RATIO = 0.4;
 
 const SIZE_FIELD_SIZE = 4;
+/** Bytes in front of a message that are not compressed: its type and the sequence of its first op (message.ts). */
+const LEAD_SIZE = 9;
 
 interface Codec {
   kind: number;
@@ -101,6 +107,8 @@ export interface CompressedMessage {
   kind: number;
   /** The message itself if `kind` is 0, otherwise a new buffer. */
   body: Uint8Array;
+  /** It was compressed for another target already. */
+  isShared?: boolean;
 }
 
 /** What a message costs, either way. Pace is milliseconds per byte. */
@@ -137,6 +145,7 @@ const UNKNOWN_LINE: LineState = { pace: undefined, idle: true };
 export class Compressor {
   readonly name: CompressionName;
   readonly #codec: Codec | undefined;
+  readonly #shared: SharedCompressions | undefined;
   #skipBytes = SKIP_BYTES_MIN;
   /** Bytes still to be sent without a try. */
   #skipLeft = 0;
@@ -145,8 +154,10 @@ export class Compressor {
   #ratio = USUAL_RATIO;
   #untriedBytes = 0;
 
-  constructor(name: CompressionName) {
+  /** @param shared With the sessions to other targets. @default it compresses for itself */
+  constructor(name: CompressionName, shared?: SharedCompressions) {
     this.name = name;
+    this.#shared = shared;
     this.#codec = name === "none" ? undefined : codecs[name];
     this.#pace = this.#codec?.usualPace ?? 0;
   }
@@ -161,11 +172,21 @@ export class Compressor {
       return { kind: 0, body: message };
     }
     const startMs = performance.now();
-    const body = compressIfItPays(codec, message);
+    const sharedBefore = this.#shared?.stats.shared;
+    const body = this.#bodyOf(codec, message);
     this.#learn(body !== undefined);
     if (body === undefined) return { kind: 0, body: message };
     this.#measure(message.length, { tookMs: performance.now() - startMs, remaining: body.length });
-    return { kind: codec.kind, body };
+    return { kind: codec.kind, body, isShared: this.#shared?.stats.shared !== sharedBefore };
+  }
+
+  #bodyOf(codec: Codec, message: Uint8Array): Uint8Array | undefined {
+    const rest = message.subarray(LEAD_SIZE);
+    const compress = (bytes: Uint8Array) => compressIfItPays(codec, bytes);
+    const stream = this.#shared ? this.#shared.compress(codec.kind, rest, compress) : compress(rest);
+    if (stream === undefined) return undefined;
+    return new ByteWriter(SIZE_FIELD_SIZE + LEAD_SIZE + stream.length)
+      .u32(message.length).raw(message.subarray(0, LEAD_SIZE)).raw(stream).view();
   }
 
   #isWorthIt(codec: Codec, message: Uint8Array, { pace, idle }: LineState): boolean {
@@ -223,11 +244,18 @@ export function decompress(
   const reader = new ByteReader(body);
   const size = reader.u32();
   if (size > limits.messageSizeMax) throw tooLarge(size);
-  const message = decompressAtMost(codec, { bytes: reader.raw(reader.left), sizeMax: size });
-  if (message.length !== size) {
-    throw new ProtocolError(`Cannot decompress: ${message.length} bytes came out, not ${size}`);
+  if (size < LEAD_SIZE) {
+    throw new ProtocolError(`Cannot decompress: a message of ${size} bytes is not compressed`);
   }
-  return new Uint8Array(message.buffer as ArrayBuffer, message.byteOffset, message.length);
+  const lead = reader.raw(LEAD_SIZE);
+  const rest = decompressAtMost(codec, { bytes: reader.raw(reader.left), sizeMax: size - LEAD_SIZE });
+  if (rest.length !== size - LEAD_SIZE) {
+    throw new ProtocolError(`Cannot decompress: ${LEAD_SIZE + rest.length} bytes came out, not ${size}`);
+  }
+  const message = new Uint8Array(size);
+  message.set(lead);
+  message.set(rest, LEAD_SIZE);
+  return message;
 }
 
 function decompressAtMost(
@@ -245,13 +273,13 @@ function tooLarge(size: number): ProtocolError {
   return new ProtocolError(`Cannot read message: ${size} bytes are more than ${limits.messageSizeMax}`);
 }
 
+/** @returns The stream. */
 function compressIfItPays(codec: Codec, message: Uint8Array): Uint8Array | undefined {
   if (message.length > 2 * PROBE_SIZE && !pays(codec.compress(probeOf(message)).length, PROBE_SIZE)) {
     return undefined;
   }
-  const compressed = codec.compress(message);
-  if (!pays(compressed.length + SIZE_FIELD_SIZE, message.length)) return undefined;
-  return new ByteWriter(SIZE_FIELD_SIZE + compressed.length).u32(message.length).raw(compressed).view();
+  const stream = codec.compress(message);
+  return pays(stream.length + SIZE_FIELD_SIZE, message.length) ? stream : undefined;
 }
 
 /** A piece from the middle: the front of a message is headers and paths, which always compress. */

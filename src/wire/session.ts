@@ -9,6 +9,8 @@ export interface SessionStats {
   /** Frames sent and received. */
   packetsSent: number;
   packetsReceived: number;
+  /** Of those sent, that need not be compressed since that was done for another target. */
+  packetsShared: number;
   /** Bytes on the line, headers and tags included. */
   bytesSent: number;
   bytesReceived: number;

@@ -30,6 +30,7 @@ import type { KeyPair } from "./keys.ts";
 import { addressOf, Breather, closeQuietly, connectTcp, lineError, orClosed, withDeadline } from "./line.ts";
 import { LineRate } from "./line_rate.ts";
 import type { Session, SessionStats } from "./session.ts";
+import type { SharedCompressions } from "./shared_compressions.ts";
 import { Throttle } from "./throttle.ts";
 
 /** What an entry of the receive queue costs beyond its bytes. */
@@ -41,6 +42,8 @@ const TICKS_PER_PING = 2;
 export interface TcpSessionOptions {
   /** Compression of what this side sends. @default {"none"} */
   compression?: CompressionName;
+  /** Shared with the sessions to other targets, which are sent the same. */
+  compressions?: SharedCompressions;
   /** What this side sends passes here. @default as fast as it goes, until {@linkcode TcpSession.setRate} */
   throttle?: Throttle;
   /** @default {systemClock} */
@@ -94,6 +97,7 @@ export class TcpSession implements Session {
   readonly #stats: TcpSessionStats = {
     packetsSent: 0,
     packetsReceived: 0,
+    packetsShared: 0,
     bytesSent: 0,
     bytesReceived: 0,
     framesRefused: 0,
@@ -115,6 +119,8 @@ export class TcpSession implements Session {
   #inboxBytes = 0;
   #receiver: PromiseWithResolvers<Uint8Array | undefined> | undefined;
   #inboxRoom: PromiseWithResolvers<void> | undefined;
+  readonly #compressions: SharedCompressions | undefined;
+  readonly #sharing: Disposable | undefined;
   #compressor: Compressor;
   #ended = false;
   #failure: Error | undefined;
@@ -135,6 +141,8 @@ export class TcpSession implements Session {
     this.#throttle = options.throttle ?? new Throttle(this.#clock);
     this.#deadAfterMs = options.deadAfterMs ?? limits.deadAfterMs;
     this.#peerFeatures = handshake.peerFeatures;
+    this.#compressions = options.compressions;
+    this.#sharing = options.compressions?.join();
     this.#compressor = new Compressor("none");
     this.setCompression(options.compression ?? "none");
     const cipherOptions = { plain: handshake.plain, rekeyAfterFrames: options.rekeyAfterFrames };
@@ -163,7 +171,8 @@ export class TcpSession implements Session {
 
   /** Compresses what is sent from now on. Stays without where the peer did not offer to understand it. */
   setCompression(name: CompressionName): void {
-    this.#compressor = new Compressor(supportsCompression(this.#peerFeatures, name) ? name : "none");
+    const understood = supportsCompression(this.#peerFeatures, name) ? name : "none";
+    this.#compressor = new Compressor(understood, this.#compressions);
   }
 
   /** Sends no faster from now on. */
@@ -178,7 +187,8 @@ export class TcpSession implements Session {
     this.#measureLine();
     const line = { pace: slower(this.#rate.pace, this.#throttle.pace), idle: this.#sender.isIdle };
     const startMs = performance.now();
-    const { kind, body } = this.#compressor.compress(message, line);
+    const { kind, body, isShared } = this.#compressor.compress(message, line);
+    if (isShared) this.#stats.packetsShared++;
     this.#rate.wasBusy(performance.now() - startMs);
     this.#unsentTicks = 0;
     const sent = this.#sender.send({ type: "message", flags: kind, body });
@@ -364,6 +374,7 @@ export class TcpSession implements Session {
     if (this.#stop.signal.aborted) return;
     this.#failure = error;
     this.#stop.abort();
+    this.#sharing?.[Symbol.dispose]();
     this.#sender.fail(this.#closedError()!);
     closeQuietly(this.#conn);
     this.#inboxRoom?.resolve();

@@ -180,3 +180,29 @@ Deno.test({
     }
   },
 });
+
+Deno.test({
+  name: "what goes to several targets over slow lines is compressed once",
+  ignore,
+  async fn() {
+    await using replication = await openReplication({ args: ["--compress", "brotli"] });
+    const { source, directory } = replication;
+    const text = Array.from({ length: 30_000 }, (_, i) => `line ${i * 7919 % 1000}: the quick brown fox`)
+      .join("\n");
+    for (let i = 0; i < 24; i++) await Deno.writeTextFile(`${source}/${i}`, `${i} ${text}`);
+    const second = `${directory}/second`;
+    await Deno.mkdir(second);
+    await using server = await startTarget(second);
+    const tokens = [await server.invite("two"), await server.invite("three")];
+    await replication.watch(["--limit-rate", "2M", ...tokens.flatMap((token) => ["--to", token])]);
+    await replication.flush();
+    const all = await lanes(replication);
+    const shared = all.reduce((sum, { packetsShared }) => sum + packetsShared, 0);
+    const sent = all.reduce((sum, { opsSent }) => sum + (opsSent.block ?? 0), 0);
+    console.log(`${shared} of ${sent} blocks were compressed already, of ${sent * 2 / 3} that could be`);
+    // Where lanes are far apart each compresses for itself.
+    assert(shared > sent / 3, `${shared} of ${sent}`);
+    for (const name of ["two", "three"]) await assertSameTree(source, `${second}/${name}`, { root: true });
+    await replication.assertEqual();
+  },
+});

@@ -148,6 +148,7 @@ Deno.test({
         lastAckedSequence: lane.lastAckedSequence,
         lastAckAt: lane.lastAckAt,
         packetsSent: lane.packetsSent,
+        packetsShared: 0,
         bytesSent: lane.bytesSent,
         retries: 0,
         errors: 0,

@@ -44,6 +44,7 @@ const source: SourceStatus = {
     lastAckedSequence: 99,
     lastAckAt: new Date(990_000).toISOString(),
     packetsSent: 1,
+    packetsShared: 0,
     bytesSent: 2048,
     retries: 1,
     errors: 0,

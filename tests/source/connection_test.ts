@@ -48,7 +48,7 @@ const welcome: Welcome = {
 /** A session on which the given messages come, and then what `end` says. */
 class ScriptedSession implements Session {
   readonly peer = "test";
-  readonly stats = { packetsSent: 1, packetsReceived: 2, bytesSent: 30, bytesReceived: 40 };
+  readonly stats = { packetsSent: 1, packetsReceived: 2, packetsShared: 1, bytesSent: 30, bytesReceived: 40 };
   readonly sent: Message[] = [];
   isClosed = false;
   readonly #messages: Message[];
@@ -240,5 +240,11 @@ Deno.test("Connection counts over all sessions", async () => {
   const clock = new PauseClock(3);
   const { connection } = connectionWith(clock, () => new ScriptedSession(opening()));
   await connection.run();
-  assertEquals(connection.stats, { packetsSent: 3, packetsReceived: 6, bytesSent: 90, bytesReceived: 120 });
+  assertEquals(connection.stats, {
+    packetsSent: 3,
+    packetsReceived: 6,
+    packetsShared: 3,
+    bytesSent: 90,
+    bytesReceived: 120,
+  });
 });

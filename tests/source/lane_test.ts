@@ -17,7 +17,7 @@ import { waitFor } from "../testing/wait.ts";
 /** A session that keeps what is sent, and takes it one by one if it is told to. */
 class KeepingSession implements Session {
   readonly peer = "test";
-  readonly stats = { packetsSent: 0, packetsReceived: 0, bytesSent: 0, bytesReceived: 0 };
+  readonly stats = { packetsSent: 0, packetsReceived: 0, packetsShared: 0, bytesSent: 0, bytesReceived: 0 };
   readonly sent: Message[] = [];
   /** Resolves a pending send. */
   take: (() => void) | undefined;

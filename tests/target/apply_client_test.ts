@@ -223,7 +223,7 @@ function pipe(): [Session, Session] {
   const [there, back] = [queue(), queue()];
   const end = (out: Queue, into: Queue): Session => ({
     peer: "test",
-    stats: { packetsSent: 0, packetsReceived: 0, bytesSent: 0, bytesReceived: 0 },
+    stats: { packetsSent: 0, packetsReceived: 0, packetsShared: 0, bytesSent: 0, bytesReceived: 0 },
     send: (message) => Promise.resolve(out.put(message)),
     receive: () => into.take(),
     close: () => Promise.resolve(out.put(undefined)),

@@ -66,7 +66,13 @@ export interface LineFaults {
 /** A place for messages of one session. */
 class LoopbackSession implements Session {
   readonly peer = "loopback";
-  readonly stats: SessionStats = { packetsSent: 0, packetsReceived: 0, bytesSent: 0, bytesReceived: 0 };
+  readonly stats: SessionStats = {
+    packetsSent: 0,
+    packetsReceived: 0,
+    packetsShared: 0,
+    bytesSent: 0,
+    bytesReceived: 0,
+  };
   readonly toTarget: Uint8Array[] = [];
   readonly #toSource: Uint8Array[] = [];
   readonly #onSend: () => void;
