@@ -57,8 +57,9 @@ export const limits = {
   windowBytes: 24 * MiB,
   /** Ops sent and not yet acked. Beyond it the lane waits: *catching-up*. */
   windowOps: 16_384,
-  /** Bytes of mirror ops in the window, so that live ops never queue behind a whole window of them. */
-  mirrorWindowBytes: 16 * MiB,
+  /** Bytes and number of mirror ops in the window, so that live ops do not queue behind a whole window of them. */
+  mirrorWindowBytes: 8 * MiB,
+  mirrorWindowOps: 3_072,
   /** Dirty paths of one lane. Beyond it they are forgotten and the whole tree is scanned instead. */
   dirtyPathsMax: 200_000,
   /** Bytes of a segment of the transaction log, and of commands that wait to be written to it. */

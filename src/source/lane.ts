@@ -65,9 +65,10 @@ interface Parcel {
   record?: number;
   /** Holds the message, and is used again after the ack; `undefined` if the message was copied out of it. */
   writer: ByteWriter | undefined;
-  /** Bytes of its ops in the window, and how many of them are a mirror's. */
+  /** Bytes of its ops in the window, and how many of them, and of its ops, are a mirror's. */
   bytes: number;
   mirrorBytes: number;
+  mirrorOps: number;
   pushedAtMs: number;
 }
 
@@ -99,6 +100,7 @@ export class Lane {
   readonly #spareWriters: ByteWriter[] = [];
   #openBytes = 0;
   #openMirrorBytes = 0;
+  #openMirrorOps = 0;
   #openSinceMs = 0;
   /** Whether the open parcel should go as soon as the line is free. A mirror's ops gather for a moment instead. */
   #isUrgent = false;
@@ -107,6 +109,7 @@ export class Lane {
   /** Of ops in memory. */
   #bytes = 0;
   #mirrorBytes = 0;
+  #mirrorOps = 0;
   /** Of ops sent in this session and not acked. */
   #inFlightBytes = 0;
   /** Messages that are not ops, each to be sent after the ops pushed before it. */
@@ -235,8 +238,10 @@ export class Lane {
     this.#open = undefined;
     this.#openBytes = 0;
     this.#openMirrorBytes = 0;
+    this.#openMirrorOps = 0;
     this.#bytes = 0;
     this.#mirrorBytes = 0;
+    this.#mirrorOps = 0;
     this.#extras = [];
     this.#takeUpJournal();
     this.#onChange();
@@ -247,7 +252,8 @@ export class Lane {
     if (priority === "live" && this.#mustJournal(bytes)) return this.#journal!.hasRoom(bytes);
     if (this.#bytes === 0) return true;
     if (!this.#fits(bytes)) return false;
-    return priority === "live" || this.#mirrorBytes + bytes <= this.#mirrorWindow;
+    if (priority === "live") return true;
+    return this.#mirrorBytes + bytes <= this.#mirrorWindow && this.#mirrorOps < limits.mirrorWindowOps;
   }
 
   /** Gives an op its sequence and queues it. Ask {@linkcode hasRoom} first. Its data is copied. */
@@ -262,6 +268,8 @@ export class Lane {
     if (priority === "mirror") {
       this.#openMirrorBytes += size;
       this.#mirrorBytes += size;
+      this.#openMirrorOps++;
+      this.#mirrorOps++;
     } else {
       this.#isUrgent = true;
     }
@@ -327,6 +335,7 @@ export class Lane {
       if (parcel.message) this.#bytes -= parcel.bytes;
       if (done < this.#unsentIndex) this.#inFlightBytes -= parcel.bytes;
       this.#mirrorBytes -= parcel.mirrorBytes;
+      this.#mirrorOps -= parcel.mirrorOps;
       if (parcel.writer) this.#keepSpare(parcel.writer);
       done++;
     }
@@ -374,6 +383,7 @@ export class Lane {
         writer: undefined,
         bytes,
         mirrorBytes: 0,
+        mirrorOps: 0,
         pushedAtMs,
       });
       this.#nextSequence = parcel.firstSequence + parcel.count;
@@ -432,6 +442,7 @@ export class Lane {
       writer: holds ? writer : undefined,
       bytes: this.#openBytes,
       mirrorBytes: this.#openMirrorBytes,
+      mirrorOps: this.#openMirrorOps,
       pushedAtMs: this.#openSinceMs,
     });
     if (!holds) this.#keepSpare(writer);
@@ -440,6 +451,7 @@ export class Lane {
     this.#isUrgent = false;
     this.#openBytes = 0;
     this.#openMirrorBytes = 0;
+    this.#openMirrorOps = 0;
   }
 
   #keepSpare(writer: ByteWriter): void {
