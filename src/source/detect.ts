@@ -24,7 +24,7 @@ import { Entries } from "./entries.ts";
 import type { Priority } from "./lane.ts";
 import { Leftovers } from "./leftovers.ts";
 import type { Certainty } from "./resting.ts";
-import { Links } from "./links.ts";
+import { isLinked, Links } from "./links.ts";
 import { Moves } from "./moves.ts";
 import { isSameDirectory, SameParents } from "./same_directory.ts";
 import { isTaken, letRest, restsAbove } from "./taken.ts";
@@ -239,11 +239,11 @@ export class Detector {
     for (const known of this.#links.outside(limits.outsideLinksPolledMax)) {
       const { path } = known;
       const stat = statOrUndefined(tree, path);
-      const isLinked = stat !== undefined && sameFile(stat, known) && stat.linkCount > 1;
+      const stillLinked = stat !== undefined && sameFile(stat, known) && isLinked(stat);
       // One of its names is gone, or this one leads elsewhere.
-      if (isLinked) this.#links.note(path, stat);
+      if (stillLinked) this.#links.note(path, stat);
       else this.#links.forget(path, known);
-      if (!isLinked || stat.ctimeNs !== index.get(path)?.ctimeNs) changed.push(path);
+      if (!stillLinked || stat.ctimeNs !== index.get(path)?.ctimeNs) changed.push(path);
     }
     return changed;
   }
@@ -427,7 +427,7 @@ export class Detector {
   /** What an event told of one name of a file is so under its others. */
   #noteWithLinks(path: string, stat: Stat, batch: Batch): void {
     note(batch, path, stat);
-    if (stat.kind !== "file" || stat.linkCount < 2) return;
+    if (!isLinked(stat)) return;
     // A file that had one name until now is known to the index by that.
     const known = this.#context.index.findByIdentity(stat.dev, stat.ino);
     if (known !== undefined) this.#links.note(known, stat);

@@ -1,5 +1,5 @@
 /**
- * Names of files that have several: an event names one of them, and what happened shows at all. A file that has more
+ * Names of files (symbolic links, too) that have several: an event names one of them, and what happened shows at all. A file that has more
  * names than are known may be written through one outside the tree, of which nothing is heard: see
  * {@linkcode Links.outside}.
  * @module
@@ -87,8 +87,9 @@ export class Links {
   }
 }
 
-function isLinked({ kind, linkCount }: Readonly<Stat>): boolean {
-  return kind === "file" && linkCount > 1;
+/** Whether a file, or a symbolic link, has several names. */
+export function isLinked({ kind, linkCount }: Readonly<Stat>): boolean {
+  return kind !== "directory" && linkCount > 1;
 }
 
 function keyOf({ dev, ino }: Readonly<Pick<Stat, "dev" | "ino">>): string {

@@ -25,6 +25,8 @@ Deno.test("Links keeps the names of files that have several, and of nothing else
   assertEquals(links.others("single", stat(6, 2)), []);
   assertEquals(links.others("directory", stat(7, 9, "directory")), []);
   assertEquals(links.others("x", stat(8, 2)), []);
+  for (const path of ["l", "m"]) links.note(path, stat(9, 2, "symlink"));
+  assertEquals(links.others("l", stat(9, 2, "symlink")), ["m"], "a symbolic link may have two names, too");
 });
 
 Deno.test("Links forgets a name, and with the last one the file", () => {
