@@ -20,8 +20,8 @@ export function sendWhen(windowBytes: number): ValueReader<string> {
 /** The part of a help text that `--send-when` makes. */
 export const sendWhenHelp = `\
   --send-when RULES        at-once (default), or with commas between: size=10M, count=1000, age=30s: changes gather
-                           until any of these is reached, or a flush waits for them; window=22:00-06:00: outside of
-                           these hours (local time) nothing is sent at all
+                           until any of these is reached, or a flush or a verify waits for them, and a large file
+                           goes whole then; window=22:00-06:00: outside of these hours (local time) nothing is sent
 `;
 
 const table = {

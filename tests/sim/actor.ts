@@ -8,15 +8,16 @@ import type { Hint } from "../../src/intercept/interceptor.ts";
 import type { Tree } from "../../src/sys/file_system.ts";
 import type { TreeAction } from "../source/tree_actions.ts";
 import { lookBelow, moved } from "../testing/loopback.ts";
+import type { SimulatedTree } from "./disk.ts";
 import { Random } from "./random.ts";
 
 /** Does changes. */
 export class SimulatedActor {
-  readonly #tree: Tree;
+  readonly #tree: SimulatedTree;
   #number = 0;
   #hints: Hint[] = [];
 
-  constructor(tree: Tree) {
+  constructor(tree: SimulatedTree) {
     this.#tree = tree;
   }
 
@@ -70,8 +71,10 @@ export class SimulatedActor {
         return this.#look(path);
       case "rename":
         return this.#rename(path, action.to, action.paired);
-      case "exchange":
       case "link":
+        tree.link(path, action.to);
+        return this.#look(action.to);
+      case "exchange":
         return this.#exchange(path, action.to);
       case "swap":
         this.#rename(path, "swapped");

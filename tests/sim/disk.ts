@@ -34,6 +34,8 @@ interface Inode {
   gid: number;
   mtimeNs: bigint;
   ctimeNs: bigint;
+  /** Names that it has. */
+  linkCount: number;
   data: Uint8Array;
   /** Contents as of the last sync, and what was written since. */
   synced: Uint8Array;
@@ -46,7 +48,7 @@ interface Inode {
 /** Names and attributes of all that is reachable, at one moment. */
 type Moment = Map<
   Inode,
-  Pick<Inode, "mode" | "uid" | "gid" | "mtimeNs" | "ctimeNs" | "parent"> & {
+  Pick<Inode, "mode" | "uid" | "gid" | "mtimeNs" | "ctimeNs" | "linkCount" | "parent"> & {
     entries: Map<string, Inode>;
   }
 >;
@@ -83,7 +85,7 @@ export class SimulatedDisk implements FileSystem {
   }
 
   /** Opens a directory as a tree, and makes it first if it is not there. */
-  openTree(rootPath: string): Tree {
+  openTree(rootPath: string): SimulatedTree {
     let at = this.#top;
     for (const name of rootPath.split("/").filter(Boolean)) {
       let next = at.entries.get(name);
@@ -142,6 +144,7 @@ export class SimulatedDisk implements FileSystem {
       gid: 0,
       mtimeNs: now,
       ctimeNs: now,
+      linkCount: 1,
       data: NO_BYTES,
       synced: NO_BYTES,
       writes: [],
@@ -181,15 +184,16 @@ export class SimulatedDisk implements FileSystem {
     const moment: Moment = new Map();
     const waiting = [this.#top];
     for (let inode = waiting.pop(); inode; inode = waiting.pop()) {
-      const { mode, uid, gid, mtimeNs, ctimeNs, entries, parent } = inode;
-      moment.set(inode, { mode, uid, gid, mtimeNs, ctimeNs, parent, entries: new Map(entries) });
+      const { mode, uid, gid, mtimeNs, ctimeNs, linkCount, entries, parent } = inode;
+      moment.set(inode, { mode, uid, gid, mtimeNs, ctimeNs, linkCount, parent, entries: new Map(entries) });
       waiting.push(...entries.values());
     }
     return moment;
   }
 }
 
-class SimulatedTree implements Tree {
+/** A tree of it. */
+export class SimulatedTree implements Tree {
   readonly rootPath: string;
   readonly disk: SimulatedDisk;
   readonly root: Inode;
@@ -250,6 +254,17 @@ class SimulatedTree implements Tree {
     this.#add("make link", path, (parent) => this.disk.make("symlink", 0o777, parent, target));
   }
 
+  /** One more name for a file; no call of the product, but one of those that change a source. */
+  link(path: string, to: string): void {
+    const inode = this.#existing("link", path);
+    const { directory, name } = this.#place("link", to);
+    if (directory.entries.has(name)) fail("EEXIST", "link", to);
+    if (inode.kind === "directory") fail("EPERM", "link", path);
+    inode.linkCount++;
+    inode.ctimeNs = this.disk.nowNs();
+    this.#put(directory, name, inode);
+  }
+
   unlink(path: string): void {
     const { directory, name } = this.#place("remove", path);
     const inode = directory.entries.get(name) ?? fail("ENOENT", "remove", path);
@@ -285,6 +300,7 @@ class SimulatedTree implements Tree {
       if (standing.kind !== "directory" && moved.kind === "directory") fail("ENOTDIR", "rename", to);
       if (standing.entries.size > 0) fail("ENOTEMPTY", "rename", to);
     }
+    if (standing && !exchange) this.#loseName(standing);
     source.directory.entries.delete(source.name);
     target.directory.entries.set(target.name, moved);
     moved.parent = target.directory;
@@ -388,9 +404,15 @@ class SimulatedTree implements Tree {
   }
 
   #drop(directory: Inode, name: string): void {
+    this.#loseName(directory.entries.get(name)!);
     directory.entries.delete(name);
     this.#touch(directory);
     this.disk.noteNames();
+  }
+
+  #loseName(inode: Inode): void {
+    inode.linkCount--;
+    inode.ctimeNs = this.disk.nowNs();
   }
 
   #touch(directory: Inode): void {
@@ -471,9 +493,9 @@ class SimulatedFile implements OpenFile {
 }
 
 function statOf(inode: Inode, { device }: SimulatedDisk): Stat {
-  const { number, kind, mode, uid, gid, mtimeNs, ctimeNs, data, target } = inode;
+  const { number, kind, mode, uid, gid, mtimeNs, ctimeNs, linkCount, data, target } = inode;
   const size = kind === "file" ? data.length : kind === "symlink" ? target.length : 4096;
-  return { kind, mode, uid, gid, size, mtimeNs, ctimeNs, dev: device, ino: number, linkCount: 1 };
+  return { kind, mode, uid, gid, size, mtimeNs, ctimeNs, dev: device, ino: number, linkCount };
 }
 
 function applyChange(inode: Inode, change: AttributeChange, disk: SimulatedDisk): void {

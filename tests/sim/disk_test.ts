@@ -6,13 +6,14 @@
  */
 import { assert, assertEquals } from "@std/assert";
 import fc from "fast-check";
-import { errorCode } from "../../src/base/errors.ts";
-import { joinPath } from "../../src/base/path.ts";
+import { linkSync } from "node:fs";
+import { errorCode, SystemError } from "../../src/base/errors.ts";
+import { joinPath, parentPath } from "../../src/base/path.ts";
 import type { Tree } from "../../src/sys/file_system.ts";
 import { linuxFileSystem } from "../../src/sys/linux.ts";
 import { lacks } from "../testing/needs.ts";
 import { tempDirectory } from "../testing/temp.ts";
-import { SimulatedDisk } from "./disk.ts";
+import { SimulatedDisk, SimulatedTree } from "./disk.ts";
 import { Random } from "./random.ts";
 
 const path = fc.array(fc.constantFrom("a", "b"), { minLength: 1, maxLength: 3 }).map((names) =>
@@ -26,6 +27,7 @@ const call = fc.record({
     "truncate",
     "mkdir",
     "symlink",
+    "link",
     "unlink",
     "rmdir",
     "rename",
@@ -53,6 +55,8 @@ function doCall(tree: Tree, { do: what, path, to, size }: Call): void {
       return tree.makeDirectory(path, 0o750);
     case "symlink":
       return tree.makeSymlink(path, to);
+    case "link":
+      return link(tree, path, to);
     case "unlink":
       return tree.unlink(path);
     case "rmdir":
@@ -64,6 +68,17 @@ function doCall(tree: Tree, { do: what, path, to, size }: Call): void {
       // A link's mode is the system's own matter.
       if (tree.stat(path)?.kind !== "symlink") tree.setAttributes(path, { mode: 0o700 + size });
   }
+}
+
+/** One more name; no tree of the product does that. */
+function link(tree: Tree, path: string, to: string): void {
+  if (!tree.stat(path)) throw new SystemError("ENOENT", path);
+  const parent = tree.stat(parentPath(to));
+  if (!parent) throw new SystemError("ENOENT", to);
+  // The call would follow a link in the middle of a path.
+  if (parent.kind !== "directory") throw new SystemError(parent.kind === "symlink" ? "ELOOP" : "ENOTDIR", to);
+  if (tree instanceof SimulatedTree) return tree.link(path, to);
+  linkSync(joinPath(tree.rootPath, path), joinPath(tree.rootPath, to));
 }
 
 function outcome(tree: Tree, each: Call): string {
@@ -95,6 +110,14 @@ function linesOf(tree: Tree, at = "", lines: string[] = []): string[] {
   return lines;
 }
 
+/** How many names each entry that is no directory has. */
+function linkCountsOf(tree: Tree, at = ""): number[] {
+  const { kind, linkCount } = tree.stat(at)!;
+  if (kind !== "directory") return [linkCount];
+  const names = tree.list(at).map(({ name }) => name).sort();
+  return names.flatMap((name) => linkCountsOf(tree, joinPath(at, name)));
+}
+
 function newDisk(): SimulatedDisk {
   return new SimulatedDisk({ nowMs: () => 0, device: 1 });
 }
@@ -115,6 +138,7 @@ Deno.test({
           assertEquals(outcome(simulated, each), outcome(real, each), JSON.stringify(each));
         }
         assertEquals(linesOf(simulated), linesOf(real));
+        assertEquals(linkCountsOf(simulated), linkCountsOf(real));
       }),
       { numRuns: 500 },
     );

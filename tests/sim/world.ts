@@ -21,7 +21,7 @@ import { befall, isTreeAction, type TreeAction, type WorldAction } from "../sour
 import { Trouble } from "../testing/faulty_file_system.ts";
 import { lookBelow, Pair } from "../testing/loopback.ts";
 import { SimulatedActor } from "./actor.ts";
-import { SimulatedDisk } from "./disk.ts";
+import { SimulatedDisk, type SimulatedTree } from "./disk.ts";
 import { Random } from "./random.ts";
 import { SimulatedTime } from "./time.ts";
 
@@ -54,7 +54,7 @@ export class SimulatedWorld implements AsyncDisposable {
   readonly #targetDisk: SimulatedDisk;
   readonly #actor: SimulatedActor;
   readonly #pair: Pair;
-  readonly #source: Tree;
+  readonly #source: SimulatedTree;
   #unheard: Hint[] = [];
   /** Digests of all contents that files of the source ever had. */
   readonly #versions = new Set<string>();
