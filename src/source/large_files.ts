@@ -30,8 +30,6 @@ export interface LargeFilesOptions {
   push: (op: Op, priority: Priority) => number;
   /** Waits for a session, and asks the target for block hashes. */
   sign: TransferContext["sign"];
-  /** Whether it may; see `TransferContext.mayAsk`. */
-  mayAsk: (priority: Priority) => boolean;
   onRead: TransferContext["onRead"];
   /** Counts starts of a stream: a transfer that began under an older one must not push. */
   course: () => number;
@@ -111,7 +109,7 @@ export class LargeFiles {
     priority: Priority,
     began: number,
   ): Omit<TransferContext, "isStillHeld" | "policy" | "nextTransfer"> {
-    const { tree, room, push, sign, mayAsk, onRead, course } = this.#options;
+    const { tree, room, push, sign, onRead, course } = this.#options;
     return {
       tree,
       sink: {
@@ -122,7 +120,6 @@ export class LargeFiles {
         },
       },
       sign,
-      mayAsk: () => mayAsk(priority),
       onRead,
     };
   }
