@@ -5,6 +5,7 @@
  * @module
  */
 import { openReplication } from "../tests/testing/replication.ts";
+import { makeTree, writeBigFile } from "../tests/testing/tree_maker.ts";
 import { waitFor } from "../tests/testing/wait.ts";
 
 const MiB = 1024 ** 2;
@@ -12,22 +13,9 @@ const SAMPLES = 300;
 
 /** What the mirror has to do: 5 GiB that do not compress, or 150,000 small files. */
 function fill(source: string, what: string): void {
-  if (what === "large") {
-    const bytes = new Uint8Array(64 * MiB);
-    for (let file = 0; file < 80; file++) {
-      for (let at = 0; at < bytes.length; at += 65_536) {
-        crypto.getRandomValues(bytes.subarray(at, at + 65_536));
-      }
-      Deno.writeFileSync(`${source}/large${file}`, bytes);
-    }
-    return;
-  }
-  for (let directory = 0; directory < 300; directory++) {
-    Deno.mkdirSync(`${source}/d${directory}`);
-    for (let file = 0; file < 500; file++) {
-      Deno.writeTextFileSync(`${source}/d${directory}/${file}`, `${directory} ${file} `.repeat(200));
-    }
-  }
+  if (what === "small") {
+    makeTree(source, { fileCount: 150_000, sizes: [1_000, 2_000], filesPerDirectory: 500 });
+  } else for (let i = 0; i < 80; i++) writeBigFile(`${source}/large${i}`, 64 * MiB, { seed: 1 + i });
 }
 
 const what = Deno.args[0] ?? "large";

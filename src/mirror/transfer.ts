@@ -37,8 +37,8 @@ export interface TransferPolicy extends PlanPolicy {
   blockSize: number;
   /** Files of this size or more are compared by blocks. */
   fastMirrorSizeMin: number;
-  /** File bytes that one op carries at most at this moment; what is larger is a transfer. @default {limits.opDataSizeMax} */
-  opDataSize?: number;
+  /** File bytes that one op carries at most at this moment; what is larger is a transfer. */
+  opDataSize: number;
   /**
    * Whether hashes of what is sent are of use later. Without them a file that changes while it is sent goes whole once
    * more. @default {true}
@@ -97,8 +97,7 @@ export type TransferResult =
 
 /** Whether contents of this size travel as a transfer. */
 export function isLarge(size: number, held: Held | undefined, policy: TransferContext["policy"]): boolean {
-  const { opDataSize = limits.opDataSizeMax } = policy;
-  if (size >= limits.signatureFileSizeMin || size > opDataSize) return true;
+  if (size >= limits.signatureFileSizeMin || size > policy.opDataSize) return true;
   return held?.kind === "file" && held.size > 0 && size >= policy.fastMirrorSizeMin;
 }
 
@@ -361,7 +360,7 @@ class Transfer {
 
   /** Bytes of the next op, so that it ends where a coarse block does if it carries one. */
   #opSizeAt(offset: number): number {
-    const { opDataSize = limits.opDataSizeMax } = this.#context.policy;
+    const { opDataSize } = this.#context.policy;
     const blocks = Math.floor(opDataSize / this.#coarse) * this.#coarse;
     return blocks === 0 ? opDataSize : blocks - (offset % this.#coarse);
   }

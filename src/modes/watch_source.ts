@@ -51,6 +51,7 @@ import {
 import { stepBack } from "../sys/priority.ts";
 import { systemFileSystem } from "../sys/system.ts";
 import { realPathOf } from "../target/places.ts";
+import { SharedCompressions } from "../wire/shared_compressions.ts";
 import { loadGuardBook, loadMounts } from "./guard_options.ts";
 import { type ExitCode, type Io, printJson, stoppedExitCode } from "./mode.ts";
 import { indexPath, journalPath, patrolPath } from "./index_path.ts";
@@ -60,7 +61,6 @@ import { LiveTargets } from "./live_targets.ts";
 import { patrolFile } from "./patrol_file.ts";
 import { rootTrouble, withDirectory } from "./root_trouble.ts";
 import { setHandlers } from "./set_control.ts";
-import { SharedCompressions } from "../wire/shared_compressions.ts";
 import { holdsTargets, reachTarget } from "./targets.ts";
 import { parseWatchSourceOptions, type WatchSourceOptions } from "./watch_source_options.ts";
 

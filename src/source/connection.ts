@@ -14,7 +14,7 @@ import {
   type TouchedPath,
   type Welcome,
 } from "../wire/message.ts";
-import type { Session, SessionStats } from "../wire/session.ts";
+import { addStats, noStats, type Session, type SessionStats } from "../wire/session.ts";
 
 /** Where a connection stands. */
 export type ConnectionState = "connecting" | "connected" | "disconnected" | "refused";
@@ -42,13 +42,7 @@ export class Connection {
   #state: ConnectionState = "connecting";
   #reason = "";
   #session: Session | undefined;
-  readonly #past: SessionStats = {
-    packetsSent: 0,
-    packetsReceived: 0,
-    packetsShared: 0,
-    bytesSent: 0,
-    bytesReceived: 0,
-  };
+  #past: SessionStats = noStats();
   #attempts = 0;
 
   constructor(options: ConnectionOptions) {
@@ -66,14 +60,7 @@ export class Connection {
 
   /** Counters over all sessions. */
   get stats(): SessionStats {
-    const now = this.#session?.stats;
-    return {
-      packetsSent: this.#past.packetsSent + (now?.packetsSent ?? 0),
-      packetsReceived: this.#past.packetsReceived + (now?.packetsReceived ?? 0),
-      packetsShared: this.#past.packetsShared + (now?.packetsShared ?? 0),
-      bytesSent: this.#past.bytesSent + (now?.bytesSent ?? 0),
-      bytesReceived: this.#past.bytesReceived + (now?.bytesReceived ?? 0),
-    };
+    return addStats(this.#past, this.#session?.stats ?? noStats());
   }
 
   /** Runs until the signal aborts, or until it gives up. */
@@ -110,7 +97,7 @@ export class Connection {
       for (;;) this.#options.onMessage(await receiveMessage(session));
     } finally {
       signal.removeEventListener("abort", closeOnAbort);
-      this.#keepStats(session.stats);
+      this.#past = addStats(this.#past, session.stats);
       this.#session = undefined;
       await session.close();
     }
@@ -140,14 +127,6 @@ export class Connection {
     this.#reason = "";
     this.#attempts = 0;
     this.#options.onWelcome(session, welcome.welcome, touched);
-  }
-
-  #keepStats(stats: Readonly<SessionStats>): void {
-    this.#past.packetsSent += stats.packetsSent;
-    this.#past.packetsReceived += stats.packetsReceived;
-    this.#past.packetsShared += stats.packetsShared;
-    this.#past.bytesSent += stats.bytesSent;
-    this.#past.bytesReceived += stats.bytesReceived;
   }
 
   /** Doubles from try to try; the random factor keeps many sources from coming back in step. */

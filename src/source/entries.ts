@@ -38,10 +38,8 @@ export class Entries {
     let stat: Stat | undefined = batch.present.get(path)!;
     if (path === "") return void batch.directories.add("");
     if (!this.#context.index.isDirectory(parentPath(path)) && !await this.makeParents(path, batch)) return;
-    const isFresh = await this.#context.room(
-      Math.min(stat.size, this.#context.policy.opDataSize ?? limits.opDataSizeMax),
-      batch.priority,
-    );
+    const { room, policy } = this.#context;
+    const isFresh = await room(Math.min(stat.size, policy.opDataSize), batch.priority);
     // Since the batch read it, a later look of the other loop may have sent what it is now: that is not to be undone.
     if (!isFresh || this.#context.index.has(path)) stat = this.#readAgain(path, batch);
     if (!stat || !this.#context.index.isDirectory(parentPath(path))) return;

@@ -68,7 +68,6 @@ export class Gate {
   async acked(): Promise<void> {
     const { lane, bell, course, isStopped } = this.#options;
     const [before, sequence] = [course(), lane.lastSequence];
-    using _hurry = this.#options.hurry();
     while (lane.ackedSequence < sequence) {
       await bell.rung();
       if (isStopped() || before !== course()) throw new TransientError("Cannot wait for acks: stopped");

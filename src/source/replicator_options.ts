@@ -33,7 +33,7 @@ export interface ReplicatorOptions {
   signal: AbortSignal;
   agent: string;
   windowBytes?: number;
-  policy: Omit<TransferPolicy, "abilities"> & { deleteAbsent: boolean };
+  policy: Omit<TransferPolicy, "abilities" | "opDataSize"> & { deleteAbsent: boolean };
   /** Why deletions wait (`policy.deleteAbsent` is false then); `""` if they do not. */
   pausedDeletions?: string;
   /** What is in the set. @default everything */

@@ -6,7 +6,7 @@
 import { TransientError } from "../base/errors.ts";
 import { limits } from "../base/limits.ts";
 import { workerUrl } from "../base/workers.ts";
-import type { Session, SessionStats } from "../wire/session.ts";
+import { noStats, type Session, type SessionStats } from "../wire/session.ts";
 import {
   type ApplyPlace,
   type ApplyReply,
@@ -215,13 +215,7 @@ interface SessionHost {
 class ApplySession implements Session {
   readonly peer = "local";
   readonly #host: SessionHost;
-  readonly #stats: SessionStats = {
-    packetsSent: 0,
-    packetsReceived: 0,
-    packetsShared: 0,
-    bytesSent: 0,
-    bytesReceived: 0,
-  };
+  readonly #stats: SessionStats = noStats();
   readonly #inbox: Uint8Array[] = [];
   #receiving: PromiseWithResolvers<void> | undefined;
   /** Bytes sent and not yet applied. Bounded by `limits.applyInboxBytes` and one message. */

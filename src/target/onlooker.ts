@@ -8,7 +8,7 @@ import { AGENT } from "../base/version.ts";
 import type { FileSystem, Tree } from "../sys/file_system.ts";
 import { placeOf } from "../sys/place.ts";
 import { decodeMessage, encodeMessage, type Message } from "../wire/message.ts";
-import type { Session, SessionStats } from "../wire/session.ts";
+import { noStats, type Session, type SessionStats } from "../wire/session.ts";
 import { digestEntries } from "./digests.ts";
 import { listDirectory, listEntries, signFile } from "./listing.ts";
 
@@ -29,13 +29,7 @@ export function openOnlooker({ root, fileSystem }: OnlookerOptions): Session {
 
 class Onlooker implements Session {
   readonly peer = "local";
-  readonly #stats: SessionStats = {
-    packetsSent: 0,
-    packetsReceived: 0,
-    packetsShared: 0,
-    bytesSent: 0,
-    bytesReceived: 0,
-  };
+  readonly #stats: SessionStats = noStats();
   /** Undefined where nothing is there yet. */
   readonly #tree: Tree | undefined;
   readonly #fileSystem: FileSystem;

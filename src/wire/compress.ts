@@ -172,21 +172,16 @@ export class Compressor {
       return { kind: 0, body: message };
     }
     const startMs = performance.now();
-    const sharedBefore = this.#shared?.stats.shared;
-    const body = this.#bodyOf(codec, message);
-    this.#learn(body !== undefined);
-    if (body === undefined) return { kind: 0, body: message };
-    this.#measure(message.length, { tookMs: performance.now() - startMs, remaining: body.length });
-    return { kind: codec.kind, body, isShared: this.#shared?.stats.shared !== sharedBefore };
-  }
-
-  #bodyOf(codec: Codec, message: Uint8Array): Uint8Array | undefined {
     const rest = message.subarray(LEAD_SIZE);
-    const compress = (bytes: Uint8Array) => compressIfItPays(codec, bytes);
-    const stream = this.#shared ? this.#shared.compress(codec.kind, rest, compress) : compress(rest);
-    if (stream === undefined) return undefined;
-    return new ByteWriter(SIZE_FIELD_SIZE + LEAD_SIZE + stream.length)
+    const compressRest = () => compressIfItPays(codec, rest);
+    const { stream, isShared } = this.#shared?.compress(codec.kind, rest, compressRest) ??
+      { stream: compressRest(), isShared: false };
+    this.#learn(stream !== undefined);
+    if (stream === undefined) return { kind: 0, body: message };
+    const body = new ByteWriter(SIZE_FIELD_SIZE + LEAD_SIZE + stream.length)
       .u32(message.length).raw(message.subarray(0, LEAD_SIZE)).raw(stream).view();
+    this.#measure(message.length, { tookMs: performance.now() - startMs, remaining: body.length });
+    return { kind: codec.kind, body, isShared };
   }
 
   #isWorthIt(codec: Codec, message: Uint8Array, { pace, idle }: LineState): boolean {

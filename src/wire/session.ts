@@ -16,6 +16,22 @@ export interface SessionStats {
   bytesReceived: number;
 }
 
+/** Counters of a session that did nothing yet. */
+export function noStats(): SessionStats {
+  return { packetsSent: 0, packetsReceived: 0, packetsShared: 0, bytesSent: 0, bytesReceived: 0 };
+}
+
+/** Counters of two sessions together. */
+export function addStats(a: Readonly<SessionStats>, b: Readonly<SessionStats>): SessionStats {
+  return {
+    packetsSent: a.packetsSent + b.packetsSent,
+    packetsReceived: a.packetsReceived + b.packetsReceived,
+    packetsShared: a.packetsShared + b.packetsShared,
+    bytesSent: a.bytesSent + b.bytesSent,
+    bytesReceived: a.bytesReceived + b.bytesReceived,
+  };
+}
+
 /** One authenticated connection. */
 export interface Session {
   /** Who is at the other end, for people: address, or `local`. */

@@ -50,18 +50,18 @@ export class SharedCompressions {
   compress(
     kind: number,
     message: Uint8Array,
-    compress: (message: Uint8Array) => Stream,
-  ): Stream {
-    if (this.#sessions < 2) return compress(message);
+    compress: () => Stream,
+  ): { stream: Stream; isShared: boolean } {
+    if (this.#sessions < 2) return { stream: compress(), isShared: false };
     const key = `${kind}/${createHash("sha256").update(message).digest("base64")}`;
     if (this.#kept.has(key)) {
       this.stats.shared++;
-      return this.#kept.get(key);
+      return { stream: this.#kept.get(key), isShared: true };
     }
-    const stream = compress(message);
+    const stream = compress();
     this.stats.compressed++;
     this.#keep(key, stream);
-    return stream;
+    return { stream, isShared: false };
   }
 
   #keep(key: string, stream: Stream): void {

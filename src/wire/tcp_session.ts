@@ -29,7 +29,7 @@ import { answerHandshake, connectHandshake, type HandshakeResult } from "./hands
 import type { KeyPair } from "./keys.ts";
 import { addressOf, Breather, closeQuietly, connectTcp, lineError, orClosed, withDeadline } from "./line.ts";
 import { LineRate } from "./line_rate.ts";
-import type { Session, SessionStats } from "./session.ts";
+import { noStats, type Session, type SessionStats } from "./session.ts";
 import type { SharedCompressions } from "./shared_compressions.ts";
 import { Throttle } from "./throttle.ts";
 
@@ -94,14 +94,7 @@ export interface TcpSessionStats extends SessionStats {
 export class TcpSession implements Session {
   readonly peer: string;
   readonly peerPublicKey: Uint8Array;
-  readonly #stats: TcpSessionStats = {
-    packetsSent: 0,
-    packetsReceived: 0,
-    packetsShared: 0,
-    bytesSent: 0,
-    bytesReceived: 0,
-    framesRefused: 0,
-  };
+  readonly #stats: TcpSessionStats = { ...noStats(), framesRefused: 0 };
   readonly #conn: Deno.TcpConn;
   readonly #clock: Clock;
   readonly #pingAfterMs: number;

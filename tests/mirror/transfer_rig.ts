@@ -3,6 +3,7 @@
  * receiver in memory that does the ops that were pushed.
  * @module
  */
+import { limits } from "../../src/base/limits.ts";
 import { Buffer } from "node:buffer";
 import { assert, assertEquals, AssertionError } from "@std/assert";
 import type { Held, Signature } from "../../src/ops/held.ts";
@@ -56,7 +57,14 @@ export class Rig implements AsyncDisposable {
     this.#directory = directory;
     this.tree = systemFileSystem().openTree(directory.path);
     const abilities = { ownership: true, modes: true, nanoseconds: true };
-    this.policy = { abilities, blockSize, fastMirrorSizeMin, full, keepsSignatures };
+    this.policy = {
+      abilities,
+      opDataSize: limits.opDataSizeMax,
+      blockSize,
+      fastMirrorSizeMin,
+      full,
+      keepsSignatures,
+    };
     this.write(ours);
     this.#setTheirs(theirs);
   }

@@ -10,14 +10,14 @@ import { Lane } from "../../src/source/lane.ts";
 import { OrderedJournal } from "../../src/source/ordered_journal.ts";
 import { TransactionLog } from "../../src/store/txn_log.ts";
 import { decodeMessage, type Message } from "../../src/wire/message.ts";
-import type { Session } from "../../src/wire/session.ts";
+import { noStats, type Session } from "../../src/wire/session.ts";
 import { tempDirectory } from "../testing/temp.ts";
 import { waitFor } from "../testing/wait.ts";
 
 /** A session that keeps what is sent, and takes it one by one if it is told to. */
 class KeepingSession implements Session {
   readonly peer = "test";
-  readonly stats = { packetsSent: 0, packetsReceived: 0, packetsShared: 0, bytesSent: 0, bytesReceived: 0 };
+  readonly stats = noStats();
   readonly sent: Message[] = [];
   /** Resolves a pending send. */
   take: (() => void) | undefined;

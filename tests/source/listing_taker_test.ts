@@ -1,4 +1,5 @@
 /** What is looked at while the target's listing comes, and when the scan looks for itself all the same. */
+import { limits } from "../../src/base/limits.ts";
 import { assertEquals } from "@std/assert";
 import { Detector } from "../../src/source/detect.ts";
 import type { DetectContext } from "../../src/source/detect_context.ts";
@@ -68,7 +69,14 @@ class Bench {
     return {
       tree,
       index: this.index,
-      policy: { abilities, deleteAbsent: true, exchange: true, blockSize: 4096, fastMirrorSizeMin: 65_536 },
+      policy: {
+        abilities,
+        deleteAbsent: true,
+        exchange: true,
+        blockSize: 4096,
+        fastMirrorSizeMin: 65_536,
+        opDataSize: limits.opDataSizeMax,
+      },
       room: () => Promise.resolve(true),
       push: (op) => this.ops.push(op),
       transfer: nothing,

@@ -4,7 +4,7 @@ import { limits } from "../../src/base/limits.ts";
 import type { Op } from "../../src/ops/op.ts";
 import { ApplyClient, pump } from "../../src/target/apply_client.ts";
 import { decodeMessage, encodeMessage, type Message } from "../../src/wire/message.ts";
-import type { Session } from "../../src/wire/session.ts";
+import { noStats, type Session } from "../../src/wire/session.ts";
 import { lacks } from "../testing/needs.ts";
 import { file, mkdir, opsMessage } from "../testing/receiver.ts";
 import { tempDirectory, tmpfsMount } from "../testing/temp.ts";
@@ -223,7 +223,7 @@ function pipe(): [Session, Session] {
   const [there, back] = [queue(), queue()];
   const end = (out: Queue, into: Queue): Session => ({
     peer: "test",
-    stats: { packetsSent: 0, packetsReceived: 0, packetsShared: 0, bytesSent: 0, bytesReceived: 0 },
+    stats: noStats(),
     send: (message) => Promise.resolve(out.put(message)),
     receive: () => into.take(),
     close: () => Promise.resolve(out.put(undefined)),

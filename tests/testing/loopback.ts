@@ -33,7 +33,7 @@ import { systemFileSystem } from "../../src/sys/system.ts";
 import { Receiver } from "../../src/target/receive.ts";
 import { openReplica, type Replica } from "../../src/target/replica.ts";
 import { decodeMessage, encodeMessage, type Message } from "../../src/wire/message.ts";
-import type { Session, SessionStats } from "../../src/wire/session.ts";
+import { noStats, type Session, type SessionStats } from "../../src/wire/session.ts";
 import { type CallListener, Crash, CrashPoint, faultyFileSystem } from "./faulty_file_system.ts";
 import { type TempDirectory, tempDirectory } from "./temp.ts";
 
@@ -66,13 +66,7 @@ export interface LineFaults {
 /** A place for messages of one session. */
 class LoopbackSession implements Session {
   readonly peer = "loopback";
-  readonly stats: SessionStats = {
-    packetsSent: 0,
-    packetsReceived: 0,
-    packetsShared: 0,
-    bytesSent: 0,
-    bytesReceived: 0,
-  };
+  readonly stats: SessionStats = noStats();
   readonly toTarget: Uint8Array[] = [];
   readonly #toSource: Uint8Array[] = [];
   readonly #onSend: () => void;
