@@ -85,14 +85,16 @@ export class Agenda {
     return this.#inWork[0]?.sinceMs ?? this.#dirty.oldestSinceMs;
   }
 
-  /** Whether everything was looked at and every large file sent. */
+  /** Whether everything was looked at, and what was found then was sent. What changed since then may wait. */
   get isMirrorDone(): boolean {
-    return this.#mirrorScans.isIdle && this.#transfers.count === 0 && this.#options.resting.isFirstLookDone;
+    return this.#mirrorScans.isIdle && this.#transfers.isFirstLookDone &&
+      this.#options.resting.isFirstLookDone;
   }
 
   /** Whether nothing waits at all. */
   get isIdle(): boolean {
-    return this.#dirty.size === 0 && this.#liveScans.isIdle && this.isMirrorDone;
+    const isStill = this.#dirty.size === 0 && this.#liveScans.isIdle && this.#transfers.count === 0;
+    return isStill && this.isMirrorDone;
   }
 
   /** Whether no scan of the mirror waits or goes on. */

@@ -54,7 +54,7 @@ export function note(batch: Batch, path: string, stat: Stat): void {
   batch.byIdentity.set(identity(stat), path);
 }
 
-/** Key of an identity in {@linkcode Batch.byIdentity}. */
+/** An identity as a key, `dev:ino`. */
 export function identity({ dev, ino }: { dev: number; ino: bigint }): string {
   return `${dev}:${ino}`;
 }

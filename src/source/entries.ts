@@ -181,7 +181,7 @@ export class Entries {
   #pushNoting(op: Op & { path: string }, stat: Stat, linkTarget: string, batch: Batch): void {
     if (this.#context.planned) return this.#plan(planWord(op), op.path, stat, linkTarget);
     const { guard, index, push } = this.#context;
-    if (batch.priority === "live" && !index.has(op.path)) guard?.noteMade(op.path);
+    if (batch.priority === "live" && !index.has(op.path)) guard?.noteMade(op.path, stat);
     const sequence = push(op, batch.priority);
     index.set(op.path, heldFrom(stat, linkTarget), sequence);
     this.#solved(op.path, stat);

@@ -7,6 +7,7 @@
 import { systemClock } from "../base/clock.ts";
 import { limits } from "../base/limits.ts";
 import type { Stat } from "../sys/file_system.ts";
+import { identity } from "./batch.ts";
 
 /** A file with several names. */
 interface LinkedFile extends Pick<Stat, "dev" | "ino"> {
@@ -37,7 +38,7 @@ export class Links {
   /** Keeps a name of a file, if it has several. */
   note(path: string, stat: Readonly<Stat>): void {
     if (!isLinked(stat) || this.#count >= limits.linkedPathsMax) return;
-    const key = keyOf(stat);
+    const key = identity(stat);
     let file = this.#files.get(key);
     if (!file) this.#files.set(key, file = { dev: stat.dev, ino: stat.ino, paths: new Set(), linkCount: 0 });
     if (!file.paths.has(path)) {
@@ -51,12 +52,12 @@ export class Links {
   /** Other names of this file, as far as they are known. Some may not name it any more: see {@linkcode forget}. */
   others(path: string, stat: Readonly<Stat>): string[] {
     if (!isLinked(stat)) return [];
-    return [...this.#files.get(keyOf(stat))?.paths ?? []].filter((other) => other !== path);
+    return [...this.#files.get(identity(stat))?.paths ?? []].filter((other) => other !== path);
   }
 
   /** The path does not name this file any more. */
   forget(path: string, stat: Readonly<Pick<Stat, "dev" | "ino">>): void {
-    const key = keyOf(stat);
+    const key = identity(stat);
     const file = this.#files.get(key);
     if (!file?.paths.delete(path)) return;
     this.#count--;
@@ -90,8 +91,4 @@ export class Links {
 /** Whether a file, or a symbolic link, has several names. */
 export function isLinked({ kind, linkCount }: Readonly<Stat>): boolean {
   return kind !== "directory" && linkCount > 1;
-}
-
-function keyOf({ dev, ino }: Readonly<Pick<Stat, "dev" | "ino">>): string {
-  return `${dev}:${ino}`;
 }

@@ -9,8 +9,11 @@
 import { limits } from "../base/limits.ts";
 import { isWithin, joinPath, parentPath } from "../base/path.ts";
 import type { Held } from "../ops/held.ts";
+import type { Stat } from "../sys/file_system.ts";
+import { identity } from "./batch.ts";
 import type { GuardBook } from "./guard_book.ts";
 import type { Index } from "./index.ts";
+import { isLinked } from "./links.ts";
 
 /** From where on something is much. Both must be met. */
 export interface MassThreshold {
@@ -50,8 +53,8 @@ export class MassGuard {
   #deleted: { atMs: number; count: number }[] = [];
   /** Files rewritten of late. */
   readonly #rewritten = new Map<string, number>();
-  /** Entries made of late: that they go again is no loss. */
-  readonly #made = new Map<string, number>();
+  /** Entries made of late, by identity, wherever they stand now, or by path: that they go again is no loss. */
+  readonly #made = new Map<string, Made>();
   #foreseenDeletions = 0;
   #foreseenRewrites = 0;
 
@@ -128,10 +131,19 @@ export class MassGuard {
   }
 
   /** An entry was made that the target did not have. */
-  noteMade(path: string): void {
+  noteMade(path: string, stat: Readonly<Stat>): void {
     if (this.isOff) return;
-    this.#made.delete(path);
-    if (this.#made.size < limits.guardPathsMax) this.#made.set(path, this.#options.nowMs());
+    // Of what has several names each one is made by itself.
+    const isOne = stat.ino !== 0n && !isLinked(stat);
+    const key = isOne ? identity(stat) : path;
+    this.#made.delete(key);
+    if (this.#made.size >= limits.guardPathsMax) return;
+    this.#made.set(key, { atMs: this.#options.nowMs(), path, identity: isOne ? stat : undefined });
+  }
+
+  /** An entry was renamed over another one: with a new version of what was there, no more is made than there was. */
+  noteReplaced(path: string, replaced: Identity, by: Identity): void {
+    if (!this.#isMade(path, replaced)) this.#made.delete(identity(by));
   }
 
   /** So many files of a batch may be rewritten. */
@@ -163,7 +175,7 @@ export class MassGuard {
     this.#forgetOld();
     const before = this.#deleted.reduce((all, each) => all + each.count, 0);
     let next = 0;
-    if (countsResting) { for (const path of resting()) if (!this.#made.has(path)) next++; }
+    if (countsResting) { for (const path of resting()) if (!this.#isMade(path)) next++; }
     const all = Math.max(count + next, this.#foreseenDeletions) + before;
     const size = index.size + before;
     return isMuch(all, size, thresholds.deletions);
@@ -172,12 +184,19 @@ export class MassGuard {
   #forgetOld(): void {
     const beforeMs = this.#options.nowMs() - limits.guardWindowMs;
     this.#deleted = this.#deleted.filter(({ atMs }) => atMs >= beforeMs);
-    for (const paths of [this.#rewritten, this.#made]) {
-      for (const [path, atMs] of paths) {
-        if (atMs >= beforeMs) break;
-        paths.delete(path);
-      }
+    for (const [path, atMs] of this.#rewritten) {
+      if (atMs >= beforeMs) break;
+      this.#rewritten.delete(path);
     }
+    for (const [key, { atMs }] of this.#made) {
+      if (atMs >= beforeMs) break;
+      this.#made.delete(key);
+    }
+  }
+
+  #isMade(path: string, held: Identity | undefined = this.#options.index.get(path)): boolean {
+    return this.#made.size > 0 && held !== undefined &&
+      (this.#made.has(path) || (held.ino !== 0n && this.#made.has(identity(held))));
   }
 
   #count(paths: string[]): [string, number][] {
@@ -199,8 +218,9 @@ export class MassGuard {
     this.#forgetOld();
     if (this.#made.size === 0) return counts;
     const asked = new Set(paths);
-    for (const path of this.#made.keys()) {
-      if (!this.#options.index.has(path)) continue;
+    for (const made of this.#made.values()) {
+      const path = this.#whereIs(made);
+      if (path === undefined) continue;
       for (let above = path;; above = parentPath(above)) {
         if (asked.has(above)) counts.set(above, (counts.get(above) ?? 0) + 1);
         if (above === "") break;
@@ -208,6 +228,22 @@ export class MassGuard {
     }
     return counts;
   }
+
+  #whereIs({ path, identity }: Made): string | undefined {
+    const { index } = this.#options;
+    if (identity) return index.findByIdentity(identity.dev, identity.ino);
+    return index.has(path) ? path : undefined;
+  }
+}
+
+type Identity = Pick<Held, "dev" | "ino">;
+
+interface Made {
+  atMs: number;
+  /** Where it was made. */
+  path: string;
+  /** Of what has one name. */
+  identity: Identity | undefined;
 }
 
 function isMuch(count: number, size: number, threshold: MassThreshold): boolean {

@@ -110,6 +110,7 @@ export class Moves {
     );
     index.move(from, path, sequence);
     index.markLeftover(path, false);
+    if (standing) this.#context.guard?.noteReplaced(path, standing, stat);
     this.#context.resting?.noteMove();
     this.#noteMoved(path, stat, sequence);
     batch.directories.add(parentPath(from)).add(parentPath(path));

@@ -603,10 +603,7 @@ export class Replicator {
   /** One step of the mirror. @returns Whether there was any. */
   async #mirrorStep(): Promise<boolean> {
     if (!this.#stream.isReady || !this.#isConnected || !this.#doubts.areResolved) return false;
-    if (!this.#stream.isMirrored && this.#agenda.isMirrorDone && this.lane.unackedOps === 0) {
-      this.#stream.noteMirrored();
-      this.#bell.ring();
-    }
+    if (this.#stream.lookMirrored()) this.#bell.ring();
     return await this.#agenda.mirrorStep();
   }
 

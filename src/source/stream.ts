@@ -67,6 +67,8 @@ export class Stream {
   /** Whether the index was loaded as an earlier process saved it, and no stream began or went on since then. */
   #isLoaded = false;
   #isMirrored = false;
+  /** Last op of the first mirror, once everything was looked at. */
+  #mirrorEnd: number | undefined;
   #comparesAll = false;
   #abilities: FileSystemAbilities = unknownAbilities;
 
@@ -135,10 +137,20 @@ export class Stream {
     }
   }
 
-  /** Everything was looked at and is acked. */
-  noteMirrored(): void {
+  /**
+   * Looks whether the first mirror is over, which it is when what it sent is acked: a tree that never rests has always
+   * something on its way.
+   *
+   * @returns Whether it came to its end just now.
+   */
+  lookMirrored(): boolean {
+    const { agenda, lane } = this.#parts;
+    if (this.#isMirrored) return false;
+    if (agenda.isMirrorDone) this.#mirrorEnd ??= lane.lastSequence;
+    if (this.#mirrorEnd === undefined || lane.ackedSequence < this.#mirrorEnd) return false;
     this.#isMirrored = true;
     this.tellCompared();
+    return true;
   }
 
   /** After an unclean stop of the target: tells it when everything that it may have half done has been looked at. */
@@ -189,6 +201,7 @@ export class Stream {
     agenda.startOver();
     problems.clearAll();
     this.#isMirrored = false;
+    this.#mirrorEnd = undefined;
     // A dry run compares nothing for good.
     this.#comparesAll = welcome.compareAll && !isDry;
     if (!isDry) lane.post({ type: "begin", streamId: this.#id });

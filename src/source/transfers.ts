@@ -51,6 +51,15 @@ export class Transfers {
     return this.waitingCount + this.#running.size;
   }
 
+  /** Whether every file that the first look at everything found was sent; others wait for it with ticket 0. */
+  get isFirstLookDone(): boolean {
+    for (const { wanted } of this.#running.values()) if (wanted.ticket === 0) return false;
+    for (const waiting of [this.#waiting.mirror, this.#waiting.live]) {
+      for (const { ticket } of waiting.values()) if (ticket === 0) return false;
+    }
+    return true;
+  }
+
   isRunning(path: string): boolean {
     return this.#running.has(path);
   }

@@ -200,9 +200,45 @@ Deno.test("MassGuard does not count what was made of late: temporary files that 
   const { guard, book, index } = new Bench({ a: 600, b: 10 });
   for (const path of files("a", 600)) {
     index.remove(path, 0);
-    guard.noteMade(path);
+    guard.noteMade(path, { ...file, linkCount: 1 });
     index.set(path, file, 0);
   }
   assertEquals(guard.admit(["b/1", ...files("a", 600)]).length, 601);
   assertEquals(book.list(), []);
+});
+
+/** Makes 600 files under the names that programs write them under first. */
+function makeBeside({ guard, index }: Bench, links = 1): void {
+  for (let i = 0; i < 600; i++) {
+    const made = { ...file, ino: BigInt(1_000 + i) };
+    guard.noteMade(`a/.tmp-${i}`, { ...made, linkCount: links });
+    index.set(`a/.tmp-${i}`, made, 0);
+  }
+}
+
+Deno.test("MassGuard knows what was made of late under the name that it was given since", () => {
+  const bench = new Bench({ a: 0, b: 10 });
+  makeBeside(bench);
+  for (let i = 0; i < 600; i++) bench.index.move(`a/.tmp-${i}`, `a/${i}`, 0);
+  bench.index.move("a", "c", 0);
+  assertEquals(bench.guard.admit(["c", ...files("c", 600)]).length, 601);
+  assertEquals(bench.book.list(), []);
+});
+
+Deno.test("MassGuard counts the loss of files that were renamed over, if those were there before", () => {
+  const bench = new Bench({ a: 600, b: 10 });
+  makeBeside(bench);
+  const { guard, index } = bench;
+  for (let i = 0; i < 600; i++) {
+    guard.noteReplaced(`a/${i}`, index.get(`a/${i}`)!, index.get(`a/.tmp-${i}`)!);
+    index.move(`a/.tmp-${i}`, `a/${i}`, 0);
+  }
+  assertEquals(guard.admit(files("a", 600)).length, 0);
+});
+
+Deno.test("MassGuard does not count new names of files that have several", () => {
+  const bench = new Bench({ a: 0, b: 600 });
+  makeBeside(bench, 2);
+  assertEquals(bench.guard.admit(Array.from({ length: 600 }, (_, i) => `a/.tmp-${i}`)).length, 600);
+  assertEquals(bench.book.list(), []);
 });
