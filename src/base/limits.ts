@@ -144,6 +144,8 @@ export const limits = {
   /** The same, both, while so many renames were found meanwhile, or a scan looks for what events did not tell. */
   restMovesMin: 16,
   restMaxMs: 25_000,
+  /** What a first mirror found rests so long at most before it is called done, while renames go on. */
+  firstRestMs: 5_000,
   /** Then what was heard until that moment is looked at before, if that takes no longer than this. */
   restBacklogMs: 120_000,
   /** An interceptor that cannot promise that it has told everything is asked again after this. */

@@ -229,9 +229,8 @@ export class Agenda {
 
   async #lookAtRested(names: RestingName[], certainty: Certainty): Promise<void> {
     const { detector, resting } = this.#options;
-    const ticket = Math.min(...names.map((name) => name.ticket));
     try {
-      await detector.look(names.map(({ path }) => path), "live", ticket, certainty);
+      await detector.look(names, "live", certainty);
     } catch (error) {
       resting.putBack(names);
       throw error;
@@ -253,13 +252,12 @@ export class Agenda {
   }
 
   async #lookAtDirty(batch: DirtyPath[]): Promise<void> {
-    const ticket = Math.min(...batch.map((dirty) => dirty.ticket));
-    using _hold = this.#tickets.hold(ticket);
+    using _hold = this.#tickets.hold(Math.min(...batch.map(({ ticket }) => ticket)));
     this.#inWork = batch;
     try {
-      await this.#options.detector.look(batch.map(({ path }) => path), "live", ticket);
+      await this.#options.detector.look(batch, "live");
     } catch (error) {
-      for (const { path, sinceMs } of batch) this.#dirty.add(path, sinceMs, ticket);
+      for (const { path, sinceMs, ticket } of batch) this.#dirty.add(path, sinceMs, ticket);
       throw error;
     } finally {
       this.#inWork = [];

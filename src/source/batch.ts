@@ -11,8 +11,7 @@ import type { Ticket } from "./tickets.ts";
 /** What one batch gathers on its way. */
 export interface Batch {
   priority: Priority;
-  /** Inherited by the work that arises from it. */
-  ticket: Ticket;
+  tickets: BatchTickets;
   present: Map<string, Stat>;
   absent: string[];
   /** Path of each identity that was seen, `dev:ino`. */
@@ -31,11 +30,46 @@ export interface Batch {
   parked: Set<string>;
 }
 
+/** A path to be looked at, and the ticket of whatever wants that. */
+export interface Wanted {
+  path: string;
+  ticket: Ticket;
+}
+
+/**
+ * Tickets of a batch. Work that arises from a path inherits that path's, not the oldest of the batch: one old path
+ * among many would make all of them old, and in a tree that never rests nothing old would ever come to its end.
+ */
+export class BatchTickets {
+  readonly #own = new Map<string, Ticket>();
+  readonly #others: Ticket;
+
+  /** @param others Ticket of paths that are found on the way. */
+  constructor(others: Ticket, wanted: Iterable<Wanted> = []) {
+    this.#others = others;
+    for (const each of wanted) this.takeOver(each);
+  }
+
+  of(path: string): Ticket {
+    return this.#own.get(path) ?? this.#others;
+  }
+
+  /** A path is looked at because of another one. */
+  pass(from: string, to: string): void {
+    this.takeOver({ path: to, ticket: this.of(from) });
+  }
+
+  /** The path is as old as this, if it is not older. */
+  takeOver({ path, ticket }: Wanted): void {
+    this.#own.set(path, Math.min(this.#own.get(path) ?? Infinity, ticket));
+  }
+}
+
 /** A batch of nothing. */
-export function newBatch(priority: Priority, ticket: Ticket, certainty?: Certainty): Batch {
+export function newBatch(priority: Priority, tickets: BatchTickets, certainty?: Certainty): Batch {
   return {
     priority,
-    ticket,
+    tickets,
     present: new Map(),
     absent: [],
     byIdentity: new Map(),

@@ -17,7 +17,7 @@ import { heldFrom, planEntry } from "../mirror/plan.ts";
 import { Pace } from "../mirror/transfer.ts";
 import { fitsOp } from "../ops/op.ts";
 import { sameFile, type Stat } from "../sys/file_system.ts";
-import { type Batch, isGone, newBatch, note, statOrUndefined } from "./batch.ts";
+import { type Batch, BatchTickets, isGone, newBatch, note, statOrUndefined, type Wanted } from "./batch.ts";
 import { Deletions } from "./deletions.ts";
 import { type DetectContext, isClosed } from "./detect_context.ts";
 import { Entries } from "./entries.ts";
@@ -63,17 +63,13 @@ export class Detector {
    *
    * @param certainty Given for names that have rested.
    */
-  async look(
-    paths: Iterable<string>,
-    priority: Priority,
-    ticket: Ticket,
-    certainty?: Certainty,
-  ): Promise<void> {
+  async look(wanted: Wanted[], priority: Priority, certainty?: Certainty): Promise<void> {
     // Under a path may stand another directory than before: what is asked now must be asked of that one.
     this.#context.tree.forgetDirectories();
-    const batch = newBatch(priority, ticket, certainty);
+    const oldest = wanted.reduce((oldest, { ticket }) => Math.min(oldest, ticket), Infinity);
+    const batch = newBatch(priority, new BatchTickets(oldest, wanted), certainty);
     const parents = new SameParents(this.#context);
-    for (const path of paths) {
+    for (const { path, ticket } of wanted) {
       const isAllowed = parents.allow(path, (directory) => this.#lookBelowLater(directory, ticket));
       if (isAllowed) this.#readAttributes(path, batch);
     }
@@ -92,7 +88,7 @@ export class Detector {
     ticket: Ticket,
     absent: (path: string) => void,
   ): Promise<string[]> {
-    const batch = newBatch(priority, ticket);
+    const batch = newBatch(priority, new BatchTickets(ticket));
     const known = priority === "mirror" ? this.#takeAhead(directory) : undefined;
     if (known) {
       if (!this.#aheadBelow.delete(directory)) {
@@ -215,7 +211,7 @@ export class Detector {
    * @returns How many entries were removed.
    */
   async purge(paths: Iterable<string>, ticket: Ticket): Promise<number> {
-    const batch = newBatch("live", ticket);
+    const batch = newBatch("live", new BatchTickets(ticket));
     let count = 0;
     for (const path of paths) count += await this.#deletions.purge(path, batch);
     await this.#settle(batch);
@@ -340,7 +336,7 @@ export class Detector {
     for (const path of batch.rested) {
       const { index } = this.#context;
       const isThere = index.isDirectory(path) && !isTaken(index, path, batch.present.get(path)!);
-      if (isThere) this.#context.lookBelow(path, batch.ticket);
+      if (isThere) this.#context.lookBelow(path, batch.tickets.of(path));
     }
   }
 
@@ -380,7 +376,7 @@ export class Detector {
     const name = batch.certainty || resting.size === 0 ? undefined : resting.drop(path);
     if (name) {
       batch.holds.push(name.hold);
-      batch.ticket = Math.min(batch.ticket, name.ticket);
+      batch.tickets.takeOver(name);
     }
     if (!batch.certainty && !name) return false;
     batch.directories.add(parentPath(path));
@@ -435,7 +431,10 @@ export class Detector {
     for (const other of this.#links.others(path, stat)) {
       const standing = statOrUndefined(this.#context.tree, other);
       if (!standing || !sameFile(standing, stat)) this.#links.forget(other, stat);
-      else if (this.#leftovers.standing(other, standing) === "in") note(batch, other, standing);
+      else if (this.#leftovers.standing(other, standing) === "in") {
+        batch.tickets.pass(path, other);
+        note(batch, other, standing);
+      }
     }
   }
 

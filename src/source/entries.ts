@@ -102,9 +102,9 @@ export class Entries {
   }
 
   /** A directory took the place of another one: what lies below is not what the target has there. */
-  #replaced(path: string, { priority, ticket }: Batch): void {
+  #replaced(path: string, { priority, tickets }: Batch): void {
     // A mirror's scan comes there by itself.
-    if (priority === "live") this.#context.lookBelow(path, ticket);
+    if (priority === "live") this.#context.lookBelow(path, tickets.of(path));
   }
 
   #make(path: string, stat: Stat, linkTarget: string, batch: Batch): void {
@@ -125,7 +125,7 @@ export class Entries {
         // Its time is settled after its contents; until then the index holds none, so that a restart settles it.
         this.#pushNoting({ kind: "mkdir", path, attributes }, { ...stat, mtimeNs: 0n }, "", batch);
         batch.directories.add(path);
-        if (batch.priority === "live") this.#context.lookBelow(path, batch.ticket);
+        if (batch.priority === "live") this.#context.lookBelow(path, batch.tickets.of(path));
         return;
       }
       default:
@@ -140,10 +140,10 @@ export class Entries {
     if (held && this.#context.guard?.holdsRewrite(path, held)) return;
     const isTransfer = isLarge(stat.size, held, policy) || this.#isWorthAsking(stat, held);
     if (isTransfer || this.#context.isTransferring(path)) {
-      return this.#context.transfer(path, batch.priority, batch.ticket);
+      return this.#context.transfer(path, batch.priority, batch.tickets.of(path));
     }
     const small = readSmallFile(tree, path);
-    if (!small) return this.#context.transfer(path, batch.priority, batch.ticket);
+    if (!small) return this.#context.transfer(path, batch.priority, batch.tickets.of(path));
     this.#context.onRead(small.data.length);
     if (this.#mustWait(path, stat, small.stat, batch)) return;
     const attributes = sendableAttributes(small.stat, policy.abilities);
@@ -151,7 +151,7 @@ export class Entries {
     this.#context.index.setSignature(path, undefined, 0);
     if (small.restless) this.#context.restless(path);
     else if (this.#context.isRacy(small.stat)) {
-      this.#context.racy(path, hashBytes(small.data).slice(), batch.ticket);
+      this.#context.racy(path, hashBytes(small.data).slice(), batch.tickets.of(path));
     }
   }
 
@@ -173,7 +173,7 @@ export class Entries {
       return letRest(this.#context, path, now, batch);
     }
     if ((now.ino === 0n || sameFile(seen, now)) && !isUnderWay(this.#context, path, now)) return false;
-    lookAgain(path, batch.ticket);
+    lookAgain(path, batch.tickets.of(path));
     return true;
   }
 
@@ -206,6 +206,7 @@ export class Entries {
     // Gone or replaced meanwhile: whoever did that made it dirty too.
     const standing = stat?.kind === "directory" ? standingOf(parent, stat, this.#context) : "out";
     if (stat === undefined || standing === "out") return false;
+    batch.tickets.pass(path, parent);
     if (!await this.makeParents(parent, batch)) return false;
     await this.#context.room(parent.length, batch.priority);
     if (!this.#context.index.has(parent)) {
@@ -214,7 +215,7 @@ export class Entries {
       await this.bringHere(parent, batch);
     }
     if (!this.#context.index.has(parent)) await this.#compare(parent, stat, batch);
-    if (standing === "in") this.#context.lookBelow(parent, batch.ticket);
+    if (standing === "in") this.#context.lookBelow(parent, batch.tickets.of(parent));
     return this.#context.index.isDirectory(parent);
   }
 

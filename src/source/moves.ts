@@ -75,6 +75,7 @@ export class Moves {
       batch.directories.add(parentPath(from)).add(parentPath(path));
       if (stat.kind === "directory") this.#noteMovedTree(path, batch);
       if (held.kind === "directory" && livesOn) this.#noteMovedTree(from, batch);
+      batch.tickets.pass(path, from);
       if (!livesOn) this.#park(from, batch);
       return false;
     }
@@ -87,7 +88,7 @@ export class Moves {
     batch.parked.add(from);
     // If a directory stands there, what is below it may be what others lack: it is looked into before they go.
     const standing = statOrUndefined(this.#context.tree, from);
-    if (!letRest(this.#context, from, standing, batch)) this.#context.lookAgain(from, batch.ticket);
+    if (!letRest(this.#context, from, standing, batch)) this.#context.lookAgain(from, batch.tickets.of(from));
   }
 
   async #move(
@@ -103,7 +104,7 @@ export class Moves {
     const standing = index.get(path);
     // Another one came here meanwhile, on the way to where it is.
     const isExpected = !standing || (replaced && sameFile(standing, replaced));
-    if (!isExpected) return this.#context.lookAgain(path, batch.ticket);
+    if (!isExpected) return this.#context.lookAgain(path, batch.tickets.of(path));
     const sequence = this.#context.push(
       { kind: "rename", path: from, to: path, exchange: false },
       batch.priority,
@@ -121,7 +122,7 @@ export class Moves {
   /** What changed below under the old name is looked for under the new one; until then nothing below is certain. */
   #noteMovedTree(path: string, batch: Batch): void {
     if (batch.certainty === "quiet") batch.certainty = undefined;
-    this.#context.lookBelow(path, batch.ticket);
+    this.#context.lookBelow(path, batch.tickets.of(path));
   }
 
   /** A rename moves the change time: that alone is no reason to send the contents again. */

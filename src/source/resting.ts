@@ -70,6 +70,8 @@ export class Resting {
   #hurries = 0;
   /** Names with ticket 0: the first look at everything found them, which others wait for. */
   #urgent = 0;
+  /** When the last of them came, and how many moves had been found then. */
+  #lastUrgent = { atMs: 0, movesBefore: 0 };
   #moves = 0;
   /** Names found changed, moves included. */
   #changes = 0;
@@ -87,9 +89,14 @@ export class Resting {
     return this.#gone.size + this.#taken.size;
   }
 
-  /** Whether everything that the first look at everything found has rested. */
+  /**
+   * Whether what the first look at everything found has rested. While renames go on all the time it rests on as any
+   * other name does, and nobody waits for that.
+   */
   get isFirstLookDone(): boolean {
-    return this.#urgent === 0;
+    const { atMs, movesBefore } = this.#lastUrgent;
+    const hadItsTime = this.#options.nowMs() >= atMs + limits.firstRestMs;
+    return this.#urgent === 0 || (hadItsTime && this.#areMovesUnderWay(movesBefore));
   }
 
   /** Names that are gone. */
@@ -129,7 +136,7 @@ export class Resting {
       this.#forget(before);
     }
     own.set(path, name);
-    if (name.ticket === 0) this.#urgent++;
+    if (name.ticket === 0) this.#addUrgent();
     if (reason === "gone") this.#lastGoneAtMs = this.#options.nowMs();
     this.#wakeLater();
     return true;
@@ -273,8 +280,7 @@ export class Resting {
   }
 
   #isOver(name: RestingName, { isSearching, nowMs }: { isSearching: boolean; nowMs: number }): boolean {
-    const areMovesUnderWay = this.#moves - name.movesBefore >= limits.restMovesMin;
-    const endMs = isSearching || areMovesUnderWay
+    const endMs = isSearching || this.#areMovesUnderWay(name.movesBefore)
       ? name.sinceMs + limits.restMaxMs
       : name.reason === "taken" || this.#hurries > 0 || name.ticket === 0
       ? name.sinceMs + limits.takenRestMs
@@ -289,19 +295,19 @@ export class Resting {
   #takeWhile(isTurn: (name: RestingName) => boolean, atMs = Infinity): RestingName[] {
     const names: RestingName[] = [];
     const directories = [...this.#taken.values()].filter(({ isDirectory }) => isDirectory);
+    let sinceMs = Infinity;
     for (const from of [directories, this.#taken.values(), this.#gone.values()]) {
-      let isAnyLeft = false;
+      // What rested then may be what the next ones lack, unless it came long after them.
+      const untilMs = sinceMs - limits.restMaxMs;
       for (const name of from) {
         if (names.length >= limits.restingBatch) break;
-        if (isTurn(name)) names.push(name);
-        else {
-          isAnyLeft ||= name.sinceMs <= atMs;
-          // They are in the order in which they become due, but for those that are urgent.
-          if (this.#urgent === 0) break;
-        }
+        const isTaken = name.sinceMs <= untilMs && isTurn(name);
+        if (isTaken) names.push(name);
+        if (name.sinceMs <= atMs) sinceMs = Math.min(sinceMs, name.sinceMs);
+        // They are in the order in which they become due, but for those that are urgent.
+        if (!isTaken && this.#urgent === 0) break;
       }
-      // Those that rested then, and rest on, may be what the next ones lack.
-      if (names.length > 0 || isAnyLeft) break;
+      if (names[0]?.isDirectory) break;
     }
     for (const name of names) this.#forget(name);
     return names;
@@ -317,7 +323,16 @@ export class Resting {
     name.hold[Symbol.dispose]();
     name.hold = this.#options.tickets.hold(ticket);
     name.ticket = ticket;
-    if (ticket === 0) this.#urgent++;
+    if (ticket === 0) this.#addUrgent();
+  }
+
+  #addUrgent(): void {
+    this.#urgent++;
+    this.#lastUrgent = { atMs: this.#options.nowMs(), movesBefore: this.#moves };
+  }
+
+  #areMovesUnderWay(movesBefore: number): boolean {
+    return this.#moves - movesBefore >= limits.restMovesMin;
   }
 
   /** Rings when something may be due, and goes on while anything rests. */

@@ -4,6 +4,7 @@
  */
 import { isWithin, parentPath } from "../base/path.ts";
 import { limits } from "../base/limits.ts";
+import type { Wanted } from "./batch.ts";
 import type { Priority } from "./lane.ts";
 import type { Ticket, Tickets } from "./tickets.ts";
 
@@ -11,7 +12,7 @@ import type { Ticket, Tickets } from "./tickets.ts";
 export interface ScanVisitor {
   /** All that seemed absent, before it is given to `look` in parts. */
   foreseeAbsent?(paths: string[]): void;
-  look(paths: string[], priority: Priority, ticket: Ticket): Promise<void>;
+  look(wanted: Wanted[], priority: Priority): Promise<void>;
   lookInside(
     directory: string,
     priority: Priority,
@@ -109,7 +110,7 @@ export class Scans {
     const directory = scan.pending.at(-1);
     if (directory !== undefined) {
       if (scan.done === 0 && directory !== "") {
-        await this.#visitor.look([directory], this.#priority, scan.ticket);
+        await this.#visitor.look([{ path: directory, ticket: scan.ticket }], this.#priority);
       }
       const absent = (path: string) => void scan.absent.push(path);
       const below = await this.#visitor.lookInside(directory, this.#priority, scan.ticket, absent);
@@ -124,7 +125,8 @@ export class Scans {
       if (!scan.isForeseen) this.#visitor.foreseeAbsent?.(scan.absent);
       scan.isForeseen = true;
       const absent = scan.absent.splice(0, limits.detectBatchPaths);
-      await this.#visitor.look(absent, this.#priority, scan.ticket);
+      const wanted = absent.map((path) => ({ path, ticket: scan.ticket }));
+      await this.#visitor.look(wanted, this.#priority);
       for (const path of absent) if (this.#visitor.isStanding(path)) scan.pending.push(path);
       return;
     }

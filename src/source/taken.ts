@@ -43,7 +43,7 @@ export function letRest(
   batch: Batch,
 ): boolean {
   const areDirectories = stat?.kind === "directory" && index.isDirectory(path);
-  if (!resting?.add(path, stat ? "taken" : "gone", batch.ticket, areDirectories)) return false;
+  if (!resting?.add(path, stat ? "taken" : "gone", batch.tickets.of(path), areDirectories)) return false;
   batch.restsIn.add(parentPath(path));
   return true;
 }

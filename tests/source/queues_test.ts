@@ -4,6 +4,7 @@ import { TransientError } from "../../src/base/errors.ts";
 import { limits } from "../../src/base/limits.ts";
 import { DirtyQueue } from "../../src/source/dirty_queue.ts";
 import { Problems } from "../../src/source/problems.ts";
+import type { Wanted } from "../../src/source/batch.ts";
 import { Scans, type ScanVisitor } from "../../src/source/scans.ts";
 import { Tickets } from "../../src/source/tickets.ts";
 import { Transfers } from "../../src/source/transfers.ts";
@@ -104,9 +105,9 @@ class Visits implements ScanVisitor {
     this.#absent = absent;
   }
 
-  async look(paths: string[]): Promise<void> {
+  async look(wanted: Wanted[]): Promise<void> {
     await this.gate;
-    this.log.push(`look ${paths.join(" ")}`);
+    this.log.push(`look ${wanted.map(({ path }) => path).join(" ")}`);
   }
 
   async lookInside(

@@ -127,6 +127,45 @@ Deno.test("Resting gives no name out before what was heard until its time was ov
   assertEquals(bench.take({ oldestTicket: 4 }), ["pressed", "later"]);
 });
 
+Deno.test("Resting gives gone names out although names are taken all the time while renames go on", async () => {
+  using bench = new Bench();
+  const busy = { oldestTicket: 1_000 };
+  bench.resting.add("gone", "gone", 1);
+  const out = new Map<string, number>();
+  for (let i = 0; !out.has("gone") && i < 200; i++) {
+    bench.resting.add(`taken${i}`, "taken", 2);
+    for (let move = 0; move < limits.restMovesMin; move++) bench.resting.noteMove();
+    bench.nowMs += 1_000;
+    bench.take(busy);
+    await bench.hear();
+    for (const path of bench.take(busy)) out.set(path, bench.nowMs);
+  }
+  const atMs = out.get("gone") ?? Infinity;
+  assert(atMs >= limits.restMaxMs, "what is taken when it was may hold what it lacks");
+  assert(atMs <= 2 * limits.restMaxMs + 2_000, `it rested for ${atMs} ms`);
+  assert(out.has("taken0"));
+});
+
+Deno.test("Resting calls the first look done when its names have rested, or while renames go on all the time", async () => {
+  using bench = new Bench();
+  const { resting } = bench;
+  resting.add("later", "gone", 1);
+  assert(resting.isFirstLookDone, "that is not of the first look");
+  resting.add("a", "gone", 0);
+  bench.nowMs += limits.firstRestMs;
+  assert(!resting.isFirstLookDone);
+  bench.take();
+  await bench.hear();
+  assertEquals(bench.take().toSorted(), ["a", "later", "quiet"]);
+  assert(resting.isFirstLookDone);
+  resting.add("b", "taken", 0);
+  for (let i = 0; i < limits.restMovesMin; i++) resting.noteMove();
+  bench.nowMs += limits.firstRestMs - 1;
+  assert(!resting.isFirstLookDone);
+  bench.nowMs++;
+  assert(resting.isFirstLookDone);
+});
+
 Deno.test("Resting lets many deletions go together, when no further one comes", async () => {
   using bench = new Bench();
   const paths = Array.from({ length: limits.deletionBurstMin }, (_, i) => `f${i}`);
