@@ -57,6 +57,11 @@ export interface TransferContext {
     range: { blockSize: number; start: number; end: number },
   ): Promise<{ fileSize: number; hashes: Uint8Array }>;
   /**
+   * Whether `sign` may be called now. Otherwise a file goes by what is known of the receiver's: coarse blocks, or all of
+   * it. @default always
+   */
+  mayAsk?(): boolean;
+  /**
    * Take a file that has grown, and whose last block is as it was, as appended to, without reading the rest. Whoever
    * sets this has the whole compared later. @default {false}
    */
@@ -227,6 +232,7 @@ class Transfer {
     const usable = known?.blockSize === this.#coarse && known.fileSize === held.size ? known : undefined;
     const appended = usable && this.#context.trustsAppends && this.#compareAppended(held, usable);
     if (appended) return appended;
+    if (!usable && !this.#mayAsk) return undefined;
     // Both ends hash at the same time.
     const [theirs, ours] = await Promise.all([usable ?? this.#askHashes(held.size), this.#hashOurs()]);
     if (theirs.fileSize < 0) return undefined;
@@ -237,9 +243,13 @@ class Transfer {
     });
     // Where nearly every coarse block differs the file was written anew, as a rule: fine hashes would save nothing.
     const isRewritten = rangesSize(differing) * 8 > this.#stat.size * 7 && this.#stat.size > 2 * this.#coarse;
-    if (isRewritten) return differing;
+    if (isRewritten || !this.#mayAsk) return differing;
     for (const range of differing) for (const block of this.#blocksOf(range)) this.#partlySent.add(block);
     return await this.#refine(differing, theirs.fileSize);
+  }
+
+  get #mayAsk(): boolean {
+    return this.#context.mayAsk?.() ?? true;
   }
 
   /** What a growing file has more than the receiver's, if that one's last block is still there. */

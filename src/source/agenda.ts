@@ -57,6 +57,7 @@ export class Agenda {
     this.#mirrorScans = new Scans(options.detector, { tickets, priority: "mirror" });
     this.#transfers = new Transfers({
       tickets,
+      nowMs: () => options.clock.nowMs(),
       send: options.sendLarge,
       onDirtyAgain: (path, ticket) => this.markDirty(path, ticket),
       onIdle: options.onChange,
@@ -75,14 +76,20 @@ export class Agenda {
     return this.#transfers.count;
   }
 
+  /** Changes that wait without their data: dirty paths and large files. */
+  get changesCount(): number {
+    return this.dirtyCount + this.transfersCount;
+  }
+
   /** Ticket of the oldest work, `Infinity` if there is none. */
   get oldestTicket(): Ticket {
     return Math.min(this.#tickets.oldest ?? Infinity, this.#dirty.oldestTicket ?? Infinity);
   }
 
-  /** Since when the oldest dirty path waits. */
-  get oldestSinceMs(): number | undefined {
-    return this.#inWork[0]?.sinceMs ?? this.#dirty.oldestSinceMs;
+  /** Since when the oldest change waits that was heard of; `Infinity` if there is none. */
+  get oldestSinceMs(): number {
+    const dirty = this.#inWork[0]?.sinceMs ?? this.#dirty.oldestSinceMs ?? Infinity;
+    return Math.min(dirty, this.#transfers.oldestSinceMs ?? Infinity);
   }
 
   /** Whether everything was looked at, and what was found then was sent. What changed since then may wait. */

@@ -130,9 +130,9 @@ export class Backlog {
 
 /** What waits for a target without its data, as `status` tells it. */
 export function stackedStatus(
-  { dirtyCount, mirrorsChanges }: { dirtyCount: number; mirrorsChanges: boolean },
+  { changesCount, mirrorsChanges }: { changesCount: number; mirrorsChanges: boolean },
   { count }: Pick<Backlog, "count">,
 ): StackedStatus {
-  const state = mirrorsChanges ? "mirror" : count > 0 ? "disk" : dirtyCount > 0 ? "memory" : "none";
-  return { state, memoryOps: dirtyCount, diskOps: count };
+  const state = mirrorsChanges ? "mirror" : count > 0 ? "disk" : changesCount > 0 ? "memory" : "none";
+  return { state, memoryOps: changesCount, diskOps: count };
 }

@@ -67,7 +67,7 @@ export class Condition {
     if (flow.reason) return { state: "held", reason: flow.reason };
     if (!stream.isMirrored) return { state: "mirroring", reason: "" };
     if (this.lagMs > limits.lagMs) {
-      return { state: "catching-up", reason: `${agenda.dirtyCount + backlog.count} paths are waiting` };
+      return { state: "catching-up", reason: `${agenda.changesCount + backlog.count} paths are waiting` };
     }
     return { state: "live", reason: "" };
   }
@@ -76,7 +76,7 @@ export class Condition {
   get lagMs(): number {
     const { agenda, clock, lane, stream } = this.#options;
     const since = Math.min(
-      agenda.oldestSinceMs ?? Infinity,
+      agenda.oldestSinceMs,
       stream.isMirrored ? lane.oldestUnackedMs ?? Infinity : Infinity,
     );
     return since === Infinity ? 0 : Math.max(0, clock.nowMs() - since);
@@ -102,8 +102,8 @@ export class Condition {
   /** Whether nothing waits or is on its way. */
   get isAtRest(): boolean {
     const { agenda, doubts, lane } = this.#options;
-    const { dirtyCount, transfersCount, isMirrorScanIdle } = agenda;
-    return dirtyCount === 0 && transfersCount === 0 && isMirrorScanIdle && lane.unackedOps === 0 &&
+    const { changesCount, isMirrorScanIdle } = agenda;
+    return changesCount === 0 && isMirrorScanIdle && lane.unackedOps === 0 &&
       doubts.areResolved;
   }
 }

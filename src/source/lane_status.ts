@@ -38,7 +38,7 @@ export function laneStatus(parts: LaneStatusParts): LaneStatus {
     ...condition.now(),
     lagMs: condition.lagMs,
     queuedOps,
-    stackedOps: agenda.dirtyCount + backlog.count,
+    stackedOps: agenda.changesCount + backlog.count,
     stacked: stackedStatus(agenda, backlog),
     journal: lane.journalStatus,
     flow,

@@ -30,6 +30,8 @@ export interface LargeFilesOptions {
   push: (op: Op, priority: Priority) => number;
   /** Waits for a session, and asks the target for block hashes. */
   sign: TransferContext["sign"];
+  /** Whether it may; see `TransferContext.mayAsk`. */
+  mayAsk: (priority: Priority) => boolean;
   onRead: TransferContext["onRead"];
   /** Counts starts of a stream: a transfer that began under an older one must not push. */
   course: () => number;
@@ -109,7 +111,7 @@ export class LargeFiles {
     priority: Priority,
     began: number,
   ): Omit<TransferContext, "isStillHeld" | "policy" | "nextTransfer"> {
-    const { tree, room, push, sign, onRead, course } = this.#options;
+    const { tree, room, push, sign, mayAsk, onRead, course } = this.#options;
     return {
       tree,
       sink: {
@@ -120,6 +122,7 @@ export class LargeFiles {
         },
       },
       sign,
+      mayAsk: () => mayAsk(priority),
       onRead,
     };
   }

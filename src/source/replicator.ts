@@ -149,6 +149,8 @@ export class Replicator {
         using _asked = this.flow.ask(range.end - range.start);
         return await this.#requests.sign(path, range);
       },
+      // What goes to an ordered journal does not wait for a target that is away.
+      mayAsk: (priority) => priority === "mirror" || this.#isConnected || !this.lane.keepsOnDisk,
       course: () => this.#stream.count,
       markDirty: (path, ticket) => this.#agenda.markDirty(path, ticket),
       broken: (error) => this.#broken.reject(error),
@@ -630,6 +632,8 @@ export class Replicator {
   async #connected(): Promise<void> {
     while (!this.#requests.isConnected) {
       if (this.#condition.isStopped) throw new TransientError("Cannot ask the target: stopped");
+      // Whoever asked goes by what is known instead, see `mayAsk`.
+      if (this.lane.keepsOnDisk) throw new TransientError("Cannot ask the target: it is away");
       await this.#bell.rung();
     }
   }

@@ -11,6 +11,8 @@ interface Wanted {
   priority: Priority;
   /** The oldest of those that it was asked for with. */
   ticket: Ticket;
+  /** When it was asked for, as the clock has it. */
+  sinceMs: number;
   holds: Disposable[];
 }
 
@@ -24,6 +26,7 @@ interface Running {
 /** How files are sent, and what comes after. */
 export interface TransfersOptions {
   tickets: Tickets;
+  nowMs: () => number;
   /** Sends one file; never throws. */
   send: (path: string, priority: Priority, ticket: Ticket) => Promise<void>;
   /** The path became dirty while it was under way. */
@@ -60,6 +63,15 @@ export class Transfers {
     return true;
   }
 
+  /** Since when the oldest change waits, or is on its way, that is not the mirror's; `undefined` if there is none. */
+  get oldestSinceMs(): number | undefined {
+    let oldest: number | undefined = this.#waiting.live.values().next().value?.sinceMs;
+    for (const { wanted: { priority, sinceMs } } of this.#running.values()) {
+      if (priority === "live") oldest = Math.min(oldest ?? sinceMs, sinceMs);
+    }
+    return oldest;
+  }
+
   isRunning(path: string): boolean {
     return this.#running.has(path);
   }
@@ -73,11 +85,15 @@ export class Transfers {
       return;
     }
     const { live, mirror } = this.#waiting;
-    const wanted = live.get(path) ?? mirror.get(path) ?? { path, priority, ticket, holds: [] };
+    const wanted = live.get(path) ?? mirror.get(path) ??
+      { path, priority, ticket, sinceMs: this.#options.nowMs(), holds: [] };
     wanted.ticket = Math.min(wanted.ticket, ticket);
     wanted.holds.push(this.#options.tickets.hold(ticket));
     // A live change of a file that the mirror would send later: it goes now.
-    if (priority === "live") wanted.priority = "live";
+    if (priority === "live" && wanted.priority === "mirror") {
+      wanted.priority = "live";
+      wanted.sinceMs = this.#options.nowMs();
+    }
     mirror.delete(path);
     this.#waiting[wanted.priority].set(path, wanted);
     this.#start();

@@ -226,10 +226,12 @@ class Sends {
   readonly again: string[] = [];
   readonly tickets = new Tickets();
   readonly transfers: Transfers;
+  nowMs = 0;
 
   constructor() {
     this.transfers = new Transfers({
       tickets: this.tickets,
+      nowMs: () => this.nowMs,
       send: (path: string, priority: Priority) => {
         this.begun.push(`${priority} ${path}`);
         return new Promise((resolve) => this.ends.set(path, resolve));
@@ -239,8 +241,8 @@ class Sends {
     });
   }
 
-  add(path: string, priority: Priority): void {
-    this.transfers.add(path, priority, this.tickets.take());
+  add(path: string, priority: Priority, ticket = this.tickets.take()): void {
+    this.transfers.add(path, priority, ticket);
   }
 
   async end(path: string): Promise<void> {
@@ -273,6 +275,24 @@ Deno.test("a path that becomes dirty while it is on its way is looked at again, 
   assert(sends.transfers.isRunning("a"));
   await sends.end("a");
   assertEquals([sends.again, sends.transfers.count, sends.tickets.oldest], [["a"], 0, undefined]);
+});
+
+Deno.test("Transfers tells since when a change waits, and whether what the first look found was sent", async () => {
+  const sends = new Sends();
+  const { transfers } = sends;
+  for (const path of ["a", "b", "c"]) sends.add(path, "mirror", 0);
+  assertEquals([transfers.oldestSinceMs, transfers.isFirstLookDone], [undefined, false]);
+  sends.nowMs = 5;
+  sends.add("c", "live");
+  sends.nowMs = 9;
+  sends.add("d", "live");
+  assertEquals(transfers.oldestSinceMs, 5, "the change, not the mirror's wish");
+  for (const path of ["a", "b"]) await sends.end(path);
+  assertEquals([transfers.oldestSinceMs, transfers.isFirstLookDone], [5, false], "they are on their way");
+  await sends.end("c");
+  assertEquals([transfers.oldestSinceMs, transfers.isFirstLookDone], [9, true]);
+  await sends.end("d");
+  assertEquals(transfers.oldestSinceMs, undefined);
 });
 
 Deno.test("Transfers.clear() forgets what waits, and end() waits for what is on its way", async () => {
