@@ -9,7 +9,7 @@ import type { AttributeChange, FileSystemAbilities, Stat } from "../sys/file_sys
 /** How entries are compared, and what may be done about differences. */
 export interface PlanPolicy {
   /** What the receiver can hold; what it cannot is neither compared nor sent (FEATURES T5). */
-  abilities: Pick<FileSystemAbilities, "ownership" | "modes" | "nanoseconds">;
+  abilities: Pick<FileSystemAbilities, "ownership" | "modes" | "nanoseconds" | "nodes">;
   /** Send every file whole, whatever the receiver seems to hold (`mirror --full`). @default {false} */
   full?: boolean;
   /** What to do with an entry that exists and differs. @default {"all"} */
@@ -70,7 +70,7 @@ function wholeMs(timeNs: bigint): number {
 
 function compare(disk: Readonly<Stat>, held: Held, policy: PlanPolicy, linkTarget: string): Step {
   if (disk.kind !== held.kind) return { do: "make", replaces: true };
-  if (disk.kind === "symlink" && linkTarget !== held.linkTarget) return { do: "make", replaces: false };
+  if (linkTarget !== held.linkTarget) return { do: "make", replaces: false };
   if (disk.kind === "file" && mayDifferInContents(disk, held, policy)) return { do: "contents" };
   const change = attributeDifference(disk, held, policy.abilities);
   if (change) return { do: "attributes", change };

@@ -12,7 +12,7 @@ export interface Held {
   gid: number;
   size: number;
   mtimeNs: bigint;
-  /** Target of a symbolic link, else `""`. */
+  /** What it leads to: target of a symbolic link, `major:minor` of a device node; else `""`. */
   linkTarget: string;
   /** The sender's change time when it was sent; 0 if unknown (learned from the receiver's listing). */
   ctimeNs: bigint;

@@ -22,7 +22,7 @@ import { ByteReader, ByteWriter } from "../base/bytes.ts";
 import { ProtocolError } from "../base/errors.ts";
 import { limits } from "../base/limits.ts";
 import { checkRelativePath, pathFromBytes, pathToBytes, quote } from "../base/path.ts";
-import type { AttributeChange } from "../sys/file_system.ts";
+import { type AttributeChange, isDevice, type NodeKind } from "../sys/file_system.ts";
 
 /** What a transfer starts from, and how it becomes the live file. */
 export type TransferBase =
@@ -47,6 +47,8 @@ export type Op =
   | { kind: "abandon"; transfer: number }
   | { kind: "mkdir"; path: string; attributes: AttributeChange }
   | { kind: "symlink"; path: string; target: string; attributes: AttributeChange }
+  /** A FIFO, a socket or a device node; `device` as in `Stat`. */
+  | { kind: "node"; path: string; node: NodeKind; device: string; attributes: AttributeChange }
   /** Moves an entry with everything below it. `exchange` swaps the two. */
   | { kind: "rename"; path: string; to: string; exchange: boolean }
   /** Removes anything but a directory. */
@@ -76,11 +78,15 @@ const kindCodes: Record<OpKind, number> = {
   unlink: 9,
   rmdir: 10,
   attributes: 11,
+  node: 12,
 };
 const kindNames = new Map(Object.entries(kindCodes).map(([name, code]) => [code, name as OpKind]));
 
 const baseCodes: Record<TransferBase, number> = { empty: 0, copy: 1, patch: 2 };
 const baseNames: TransferBase[] = ["empty", "copy", "patch"];
+
+const nodeCodes: Record<NodeKind, number> = { fifo: 1, socket: 2, block: 3, character: 4 };
+const nodeNames = new Map(Object.entries(nodeCodes).map(([name, code]) => [code, name as NodeKind]));
 
 /** Tags below this one may be skipped by a reader that does not know them. */
 const REQUIRED_TAG_MIN = 128;
@@ -152,6 +158,13 @@ function encodeFields(op: Op, writer: ByteWriter): void {
       encodePath(op.target, writer);
       encodeAttributes(op.attributes, writer);
       break;
+    case "node": {
+      const [major, minor] = op.device === "" ? [0, 0] : op.device.split(":").map(Number);
+      writer.u8(nodeCodes[op.node]).u32(major).u32(minor);
+      encodePath(op.path, writer);
+      encodeAttributes(op.attributes, writer);
+      break;
+    }
     case "rename":
       writer.flag(op.exchange);
       encodePath(op.path, writer);
@@ -196,6 +209,13 @@ function decodeFields(kind: OpKind, reader: ByteReader): Op {
       const path = decodeEntryPath(reader);
       const target = decodeLinkTarget(reader);
       return { kind, path, target, attributes: decodeAttributes(reader) };
+    }
+    case "node": {
+      const node = nodeNames.get(reader.u8());
+      if (node === undefined) throw new ProtocolError("Cannot decode op: the kind of a node is unknown");
+      const [major, minor] = [reader.u32(), reader.u32()];
+      const device = isDevice(node) ? `${major}:${minor}` : "";
+      return { kind, node, device, path: decodeEntryPath(reader), attributes: decodeAttributes(reader) };
     }
     case "rename": {
       const exchange = reader.flag();

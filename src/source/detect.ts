@@ -450,7 +450,8 @@ export class Detector {
     const { index, policy } = this.#context;
     const held = index.get(path);
     // A link's target is read when anything else about it differs; changing it makes a new inode.
-    const step = planEntry(stat, held, policy, held?.linkTarget);
+    const leads = stat.kind === "symlink" ? held?.linkTarget : stat.device;
+    const step = planEntry(stat, held, policy, leads);
     if (step.do !== "adopt") return step.do === "nothing";
     if (stat.kind === "symlink" && !this.#leadsTo(path, held!.linkTarget)) return false;
     index.set(path, heldFrom(stat, held!.linkTarget), 0);

@@ -13,7 +13,7 @@ import { hashBytes } from "../mirror/signature.ts";
 import { isLarge, readSmallFile } from "../mirror/transfer.ts";
 import type { Held } from "../ops/held.ts";
 import type { Op } from "../ops/op.ts";
-import { sameFile, type Stat } from "../sys/file_system.ts";
+import { leadsTo, type NodeKind, sameFile, type Stat } from "../sys/file_system.ts";
 import { type Batch, isGone, note, statOrUndefined } from "./batch.ts";
 import type { Deletions } from "./deletions.ts";
 import { type DetectContext, standingOf } from "./detect_context.ts";
@@ -72,7 +72,7 @@ export class Entries {
   async #compare(path: string, stat: Stat, batch: Batch): Promise<void> {
     const { index, policy, tree } = this.#context;
     const held = index.get(path);
-    const linkTarget = stat.kind === "symlink" ? tree.readLink(path) : "";
+    const linkTarget = leadsTo(tree, path, stat);
     const step = planEntry(stat, held, policy, linkTarget);
     if (held && isOtherDirectory(stat, held)) this.#replaced(path, batch);
     switch (step.do) {
@@ -129,8 +129,18 @@ export class Entries {
         return;
       }
       default:
-        this.#context.problem(path, "read", new Error(`a ${stat.kind} is not replicated by this version`));
+        return this.#makeNode(path, stat.kind, stat, batch);
     }
+  }
+
+  #makeNode(path: string, node: NodeKind, stat: Stat, batch: Batch): void {
+    const { abilities } = this.#context.policy;
+    if (!abilities.nodes) {
+      return this.#context.problem(path, "make", new Error(`the target cannot hold a ${stat.kind}`));
+    }
+    const { device = "" } = stat;
+    const attributes = sendableAttributes(stat, abilities);
+    this.#pushNoting({ kind: "node", path, node, device, attributes }, stat, device, batch);
   }
 
   #sendFile(path: string, stat: Stat, held: Held | undefined, batch: Batch): void {
@@ -240,5 +250,5 @@ function isOtherDirectory(stat: Stat, held: Held): boolean {
 }
 
 function planWord(op: Op): string {
-  return op.kind === "mkdir" || op.kind === "symlink" ? "create" : op.kind;
+  return op.kind === "mkdir" || op.kind === "symlink" || op.kind === "node" ? "create" : op.kind;
 }

@@ -12,7 +12,7 @@ import type { Difference } from "../base/status.ts";
 import { digestRange } from "../mirror/digest.ts";
 import type { PlanPolicy } from "../mirror/plan.ts";
 import type { Held } from "../ops/held.ts";
-import type { Stat, Tree } from "../sys/file_system.ts";
+import { leadsTo, type Stat, type Tree } from "../sys/file_system.ts";
 import type { DigestedEntry, DigestRange } from "../wire/message.ts";
 import { statOrUndefined } from "./batch.ts";
 import { type ClockReading, differingParts, judge, mayHaveChanged } from "./difference.ts";
@@ -191,9 +191,9 @@ export class Judgement {
   }
 
   #linkTarget({ path, disk }: Mismatch): string {
-    if (disk?.kind !== "symlink") return "";
+    if (!disk) return "";
     try {
-      return this.#options.tree.readLink(path);
+      return leadsTo(this.#options.tree, path, disk);
     } catch (error) {
       if (!errorCode(error)) throw error;
       return "";
@@ -273,5 +273,5 @@ function isSameVersion(a: Readonly<Stat> | undefined, b: Readonly<Stat> | undefi
 function isSameBelief(a: Held | undefined, b: Held | undefined): boolean {
   if (a === undefined || b === undefined) return a === b;
   return a.ino === b.ino && a.ctimeNs === b.ctimeNs && a.trusted === b.trusted &&
-    differingParts(a, b, { ownership: true, modes: true, nanoseconds: true }).length === 0;
+    differingParts(a, b, { ownership: true, modes: true, nanoseconds: true, nodes: true }).length === 0;
 }

@@ -110,6 +110,7 @@ export class Moves {
       batch.priority,
     );
     index.move(from, path, sequence);
+    this.#context.gone(from);
     index.markLeftover(path, false);
     if (standing) this.#context.guard?.noteReplaced(path, standing, stat);
     this.#context.resting?.noteMove();

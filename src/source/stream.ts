@@ -260,6 +260,7 @@ const unknownAbilities: FileSystemAbilities = {
   nanoseconds: true,
   ownership: true,
   modes: true,
+  nodes: false,
   exchange: false,
   confined: false,
   syncAll: false,

@@ -11,7 +11,23 @@
  */
 
 /** What a directory entry is. */
-export type Kind = "file" | "directory" | "symlink" | "fifo" | "socket" | "block" | "character";
+export type Kind = "file" | "directory" | "symlink" | NodeKind;
+
+/** An entry that stands for something outside of its file system: nothing of it is read or written. */
+export type NodeKind = "fifo" | "socket" | DeviceKind;
+
+/** A node that stands for a device. */
+export type DeviceKind = "block" | "character";
+
+/** Whether an entry of this kind is a {@linkcode NodeKind}. */
+export function isNode(kind: Kind): kind is NodeKind {
+  return kind === "fifo" || kind === "socket" || isDevice(kind);
+}
+
+/** Whether an entry of this kind is a {@linkcode DeviceKind}. */
+export function isDevice(kind: Kind): kind is DeviceKind {
+  return kind === "block" || kind === "character";
+}
 
 /** Attributes of an entry, as `lstat(2)` tells them. */
 export interface Stat {
@@ -31,6 +47,8 @@ export interface Stat {
   /** Identity of the file within its file system; 0 where the system has none. */
   ino: bigint;
   linkCount: number;
+  /** Number of a device node's device, `major:minor`; else `""`, or left out. */
+  device?: string;
 }
 
 /** Attributes to set. What is left out stays as it is. */
@@ -59,6 +77,8 @@ export interface FileSystemAbilities {
   ownership: boolean;
   /** Permission bits exist. */
   modes: boolean;
+  /** Nodes can be made: {@linkcode Tree.makeNode}. */
+  nodes: boolean;
   /** `rename` with `exchange` works. */
   exchange: boolean;
   /** Paths are confined by the kernel even while others swap directories (`openat2`). */
@@ -123,6 +143,13 @@ export interface Tree extends Disposable {
   readLink(path: string): string;
   makeDirectory(path: string, mode: number): void;
   makeSymlink(path: string, target: string): void;
+  /**
+   * Makes a FIFO, a socket that nobody listens on, or a device node.
+   *
+   * @param device `major:minor` of a device node, else `""`.
+   * @throws {SystemError} `EPERM` without the right to make device nodes, `ENOTSUP` without the ability.
+   */
+  makeNode(path: string, kind: NodeKind, device: string, mode: number): void;
   /** Removes anything but a directory. */
   unlink(path: string): void;
   /** Removes an empty directory. */
@@ -164,4 +191,13 @@ export interface FileSystem {
 /** Whether two entries have the same identity on this machine. Without inode numbers nothing has. */
 export function sameFile(a: Pick<Stat, "dev" | "ino">, b: Pick<Stat, "dev" | "ino">): boolean {
   return a.ino !== 0n && a.ino === b.ino && a.dev === b.dev;
+}
+
+/**
+ * What an entry leads to: the target of a symbolic link, the number of a device node's device; `""` of others.
+ *
+ * @throws {SystemError} If a link cannot be read.
+ */
+export function leadsTo(tree: Pick<Tree, "readLink">, path: string, stat: Readonly<Stat>): string {
+  return stat.kind === "symlink" ? tree.readLink(path) : stat.device ?? "";
 }

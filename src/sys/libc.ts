@@ -61,6 +61,8 @@ const calls = {
   openat: { parameters: [descriptor, address, flags, "u32"], result },
   /** `openat2` has no function in libc: 437, directory, path, how, 24. */
   syscallOpenat2: { name: "syscall", parameters: ["i64", "i64", address, address, "i64"], result },
+  /** `mknodat`, which older libcs have under another name: its number, directory, path, type and mode, device. */
+  syscallMknodat: { name: "syscall", parameters: ["i64", "i64", address, "i64", "i64"], result },
   close: { parameters: [descriptor], result },
   dup3: { parameters: [descriptor, descriptor, flags], result },
   read: { parameters: [descriptor, "buffer", size], result },

@@ -12,6 +12,7 @@ import type {
   DirectoryEntry,
   FileSystem,
   FileSystemAbilities,
+  NodeKind,
   OpenOptions,
   RenameOptions,
   Stat,
@@ -21,10 +22,11 @@ import { addressOf, AT, errno, libc, O, PathBuffer } from "./libc.ts";
 import { hasOpenat2, isCleanName, LinuxDirectories } from "./linux_directories.ts";
 import { type EntryBuffer, withEntryBuffer } from "./linux_entries.ts";
 import { KEEP_ID, LinuxFile, sharedBuffers } from "./linux_file.ts";
-import { emptyStat, kindOfType } from "./linux_stat.ts";
+import { emptyStat, kindOfType, packDevice, typeOfNode } from "./linux_stat.ts";
 
 const EPERM = 1, ENOENT = 2, ENXIO = 6, EACCES = 13, ENOTDIR = 20, EINVAL = 22, EISDIR = 21, ENOTSUP = 95;
 const RENAME_EXCHANGE = 2;
+const SYS_MKNODAT = Deno.build.arch === "aarch64" ? 33 : 259;
 /** Bytes of a symbolic link's target, with room to see that it was cut. */
 const LINK_SIZE = 4096 + 1;
 /** Types (statfs(2)) whose `f_fsid` is made of their UUID: ext, btrfs, f2fs. Others make it of the device's number. */
@@ -47,6 +49,7 @@ export function linuxFileSystem(options: LinuxOptions = {}): FileSystem {
     nanoseconds: true,
     ownership: libc().geteuid() === 0,
     modes: true,
+    nodes: true,
     exchange: true,
     confined: true,
     syncAll: true,
@@ -146,6 +149,20 @@ class LinuxTree implements Tree {
     if (libc().symlinkat(targets().put(target), directory, names().address) < 0) {
       throw this.#error(errno(), "make link", path);
     }
+  }
+
+  makeNode(path: string, kind: NodeKind, device: string, mode: number): void {
+    const directory = this.#enter(path, `make ${kind}`, names());
+    const [major, minor] = device === "" ? [0, 0] : device.split(":").map(Number);
+    const typeAndMode = typeOfNode(kind) | (mode & 0o7777);
+    const made = libc().syscallMknodat(
+      SYS_MKNODAT,
+      directory,
+      names().address,
+      typeAndMode,
+      packDevice(major, minor),
+    );
+    if (made < 0) throw this.#error(errno(), `make ${kind}`, path);
   }
 
   unlink(path: string): void {

@@ -11,14 +11,15 @@ import { lchownSync, lutimesSync, statfsSync } from "node:fs";
 import { SystemError } from "../base/errors.ts";
 import { joinPath, parentPath } from "../base/path.ts";
 import { systemError } from "./errno.ts";
-import type {
-  AttributeChange,
-  DirectoryEntry,
-  FileSystem,
-  OpenOptions,
-  RenameOptions,
-  Stat,
-  Tree,
+import {
+  type AttributeChange,
+  type DirectoryEntry,
+  type FileSystem,
+  type NodeKind,
+  type OpenOptions,
+  type RenameOptions,
+  type Stat,
+  type Tree,
 } from "./file_system.ts";
 import { PortableFile } from "./portable_file.ts";
 import { attempt, codeOf, toDate, toStat } from "./portable_stat.ts";
@@ -36,6 +37,7 @@ export function portableFileSystem(): FileSystem {
       nanoseconds: false,
       ownership: !isWindows && Deno.uid() === 0,
       modes: !isWindows,
+      nodes: false,
       exchange: false,
       confined: false,
       syncAll: false,
@@ -133,6 +135,10 @@ class PortableTree implements Tree {
       // Set apart, since the umask would take bits away.
       if (!isWindows) Deno.chmodSync(full, mode & 0o7777);
     });
+  }
+
+  makeNode(path: string, kind: NodeKind): void {
+    throw systemError("ENOTSUP", `make ${kind}`, path);
   }
 
   makeSymlink(path: string, target: string): void {

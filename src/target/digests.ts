@@ -6,7 +6,7 @@
 import { ProtocolError } from "../base/errors.ts";
 import { limits } from "../base/limits.ts";
 import { digestRange } from "../mirror/digest.ts";
-import type { Stat, Tree } from "../sys/file_system.ts";
+import { leadsTo, type Stat, type Tree } from "../sys/file_system.ts";
 import type { DigestedEntry, DigestRange, Message } from "../wire/message.ts";
 import { isReserved } from "./listing.ts";
 import { isMachineTrouble } from "./trouble.ts";
@@ -39,7 +39,7 @@ function lookAt(live: Tree, { path, start, end }: DigestRange): DigestedEntry | 
   if (isReserved(path)) return undefined;
   const stat = attempt(() => live.stat(path));
   if (stat === undefined) return undefined;
-  const linkTarget = stat.kind === "symlink" ? attempt(() => live.readLink(path)) ?? "" : "";
+  const linkTarget = attempt(() => leadsTo(live, path, stat)) ?? "";
   const digest = stat.kind === "file" && start < end
     ? attempt(() => digestOf(live, path, start, end))
     : undefined;

@@ -47,6 +47,7 @@ export class Installer {
     switch (op.kind) {
       case "file":
       case "symlink":
+      case "node":
         return this.#place(staged!.name, op.path);
       case "close":
         if (staged!.isPatch) return this.#patch(staged!.name, op.path);

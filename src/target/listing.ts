@@ -9,7 +9,7 @@ import { joinPath, quote } from "../base/path.ts";
 import { fitsOp } from "../ops/op.ts";
 import { BLOCK_HASH_SIZE, blockCount, hashBlocks } from "../mirror/signature.ts";
 import { TARGET_STATE_NAME } from "../store/state_directory.ts";
-import type { Stat, Tree } from "../sys/file_system.ts";
+import { leadsTo, type Stat, type Tree } from "../sys/file_system.ts";
 import type { ListedEntry, Message } from "../wire/message.ts";
 import { isMachineTrouble } from "./trouble.ts";
 
@@ -174,7 +174,7 @@ function readEntry(live: Tree, path: string): ListedEntry | undefined {
   if (!fitsOp(path)) throw new Error(`its path is longer than ${limits.pathSizeMax} bytes`);
   const stat = live.stat(path);
   if (stat === undefined) return undefined;
-  return listed(path, stat, stat.kind === "symlink" ? live.readLink(path) : "");
+  return listed(path, stat, leadsTo(live, path, stat));
 }
 
 function listed(path: string, stat: Readonly<Stat>, linkTarget: string): ListedEntry {

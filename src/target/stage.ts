@@ -63,6 +63,8 @@ export class Stager {
         return { sequence, op, staged: { name: this.#stageFile(op), isPatch: false } };
       case "symlink":
         return { sequence, op, staged: { name: this.#stageLink(op), isPatch: false } };
+      case "node":
+        return { sequence, op, staged: { name: this.#stageNode(op), isPatch: false } };
       case "open":
         this.#open(op);
         return undefined;
@@ -90,12 +92,20 @@ export class Stager {
   }
 
   #stageLink(op: Op & { kind: "symlink" }): string {
+    // A link has no mode of its own.
+    const { mode: _, ...attributes } = op.attributes;
+    return this.#attributed(this.#context.staging.createLink(op.target), attributes);
+  }
+
+  #stageNode(op: Op & { kind: "node" }): string {
+    return this.#attributed(this.#context.staging.createNode(op), op.attributes);
+  }
+
+  /** Sets the attributes of what was staged; if that fails nothing of it remains. */
+  #attributed(name: string, attributes: AttributeChange): string {
     const { staging, abilities } = this.#context;
-    const name = staging.createLink(op.target);
     try {
-      // A link has no mode of its own.
-      const { mode: _, ...change } = settable(op.attributes, abilities);
-      staging.tree.setAttributes(name, change);
+      staging.tree.setAttributes(name, settable(attributes, abilities));
     } catch (error) {
       staging.remove(name);
       throw error;

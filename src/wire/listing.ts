@@ -25,7 +25,7 @@ import { ProtocolError } from "../base/errors.ts";
 import { limits } from "../base/limits.ts";
 import { isName, joinPath, pathFromBytes, pathToBytes, quote } from "../base/path.ts";
 import { decodePath, encodePath } from "../ops/op.ts";
-import type { Kind } from "../sys/file_system.ts";
+import { isDevice, type Kind } from "../sys/file_system.ts";
 
 /** An entry of the receiver's tree, as listed for comparison. */
 export interface ListedEntry {
@@ -117,7 +117,7 @@ function encodeEntry(entry: ListedEntry, shared: Shared, writer: ByteWriter): vo
   writer.varint(entry.size).i64(entry.mtimeNs);
   if (isOtherMode) writer.u16(shared.mode = mode);
   if (isOtherOwner) writer.u32(shared.uid = uid).u32(shared.gid = gid);
-  if (kind === "symlink") encodePath(linkTarget, writer);
+  if (kind === "symlink" || isDevice(kind)) encodePath(linkTarget, writer);
 }
 
 function decodeEntry(reader: ByteReader, shared: Shared): ListedEntry {
@@ -133,7 +133,7 @@ function decodeEntry(reader: ByteReader, shared: Shared): ListedEntry {
     shared.gid = reader.u32();
   }
   const { mode, uid, gid } = shared;
-  const linkTarget = kind === "symlink" ? pathFromBytes(reader.bytes16()) : "";
+  const linkTarget = kind === "symlink" || isDevice(kind) ? pathFromBytes(reader.bytes16()) : "";
   return { path, kind, mode, uid, gid, size, mtimeNs, linkTarget };
 }
 

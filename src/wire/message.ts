@@ -390,6 +390,7 @@ const abilityMembers: Members<FileSystemAbilities> = {
   nanoseconds: false,
   ownership: false,
   modes: false,
+  nodes: false,
   exchange: false,
   confined: false,
   syncAll: false,

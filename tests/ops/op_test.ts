@@ -149,6 +149,15 @@ const anyOp: Record<OpKind, fc.Arbitrary<unknown>> = {
   abandon: fc.record({ transfer: u32 }),
   mkdir: fc.record({ path, attributes }),
   symlink: fc.record({ path, target: path, attributes }),
+  node: fc.oneof(
+    fc.record({ path, node: fc.constantFrom("fifo", "socket"), device: fc.constant(""), attributes }),
+    fc.record({
+      path,
+      node: fc.constantFrom("block", "character"),
+      device: fc.tuple(u32, u32).map(([major, minor]) => `${major}:${minor}`),
+      attributes,
+    }),
+  ),
   rename: fc.record({ path, to: path, exchange: fc.boolean() }),
   unlink: fc.record({ path }),
   rmdir: fc.record({ path }),

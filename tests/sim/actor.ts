@@ -69,6 +69,9 @@ export class SimulatedActor {
       case "symlink":
         tree.makeSymlink(path, `target ${++this.#number}`);
         return this.#look(path);
+      case "mksocket":
+        tree.makeNode(path, "socket", "", 0o640);
+        return this.#look(path);
       case "rename":
         return this.#rename(path, action.to, action.paired);
       case "link":

@@ -11,15 +11,19 @@
  * @module
  */
 import { SystemError } from "../../src/base/errors.ts";
-import type {
-  AttributeChange,
-  DirectoryEntry,
-  FileSystem,
-  OpenFile,
-  OpenOptions,
-  RenameOptions,
-  Stat,
-  Tree,
+import {
+  type AttributeChange,
+  type DirectoryEntry,
+  type FileSystem,
+  isDevice,
+  isNode,
+  type Kind,
+  type NodeKind,
+  type OpenFile,
+  type OpenOptions,
+  type RenameOptions,
+  type Stat,
+  type Tree,
 } from "../../src/sys/file_system.ts";
 import { linuxFileSystem } from "../../src/sys/linux.ts";
 import type { Random } from "./random.ts";
@@ -27,7 +31,7 @@ import type { Random } from "./random.ts";
 /** What a directory entry leads to. */
 interface Inode {
   readonly number: bigint;
-  readonly kind: "file" | "directory" | "symlink";
+  readonly kind: Kind;
   readonly target: string;
   mode: number;
   uid: number;
@@ -238,6 +242,7 @@ export class SimulatedTree implements Tree {
     if (!inode) fail("ENOENT", "open", path);
     if (inode.kind === "directory") fail("EISDIR", "open", path);
     if (inode.kind === "symlink") fail("ELOOP", "open", path);
+    if (isNode(inode.kind)) fail("EINVAL", "open", path);
     return new SimulatedFile(this.disk, inode, path, access !== "read");
   }
 
@@ -252,6 +257,10 @@ export class SimulatedTree implements Tree {
 
   makeSymlink(path: string, target: string): void {
     this.#add("make link", path, (parent) => this.disk.make("symlink", 0o777, parent, target));
+  }
+
+  makeNode(path: string, kind: NodeKind, device: string, mode: number): void {
+    this.#add(`make ${kind}`, path, (parent) => this.disk.make(kind, mode, parent, device));
   }
 
   /** One more name for a file; no call of the product, but one of those that change a source. */
@@ -494,8 +503,20 @@ class SimulatedFile implements OpenFile {
 
 function statOf(inode: Inode, { device }: SimulatedDisk): Stat {
   const { number, kind, mode, uid, gid, mtimeNs, ctimeNs, linkCount, data, target } = inode;
-  const size = kind === "file" ? data.length : kind === "symlink" ? target.length : 4096;
-  return { kind, mode, uid, gid, size, mtimeNs, ctimeNs, dev: device, ino: number, linkCount };
+  const sizes: Partial<Record<Kind, number>> = { file: data.length, symlink: target.length, directory: 4096 };
+  return {
+    kind,
+    mode,
+    uid,
+    gid,
+    size: sizes[kind] ?? 0,
+    mtimeNs,
+    ctimeNs,
+    dev: device,
+    ino: number,
+    linkCount,
+    device: isDevice(kind) ? target : "",
+  };
 }
 
 function applyChange(inode: Inode, change: AttributeChange, disk: SimulatedDisk): void {

@@ -37,6 +37,7 @@ const welcome: Welcome = {
     nanoseconds: true,
     ownership: true,
     modes: true,
+    nodes: true,
     exchange: true,
     confined: true,
     syncAll: true,

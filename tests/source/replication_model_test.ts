@@ -116,7 +116,13 @@ class World {
 function linesOf(root: string, path = "", lines: string[] = []): string[] {
   const at = `${root}/${path}`;
   const stat = lstatSync(at, { bigint: true });
-  const kind = stat.isDirectory() ? "directory" : stat.isSymbolicLink() ? "symlink" : "file";
+  const kind = stat.isDirectory()
+    ? "directory"
+    : stat.isSymbolicLink()
+    ? "symlink"
+    : stat.isSocket()
+    ? "socket"
+    : "file";
   const contents = kind === "symlink"
     ? readlinkSync(at)
     : kind === "file"

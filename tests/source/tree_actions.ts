@@ -41,7 +41,7 @@ export type TreeAction =
   | { do: "chmod"; path: string; mode: number }
   | { do: "chown"; path: string; id: number }
   | { do: "utimens"; path: string }
-  | { do: "mkdir" | "unlink" | "rmtree" | "symlink"; path: string }
+  | { do: "mkdir" | "unlink" | "rmtree" | "symlink" | "mksocket"; path: string }
   | { do: "rename"; path: string; to: string; paired: boolean }
   | { do: "link" | "swap" | "exchange"; path: string; to: string }
   | { do: "rotate"; path: string };
@@ -111,7 +111,10 @@ export const treeAction: fc.Arbitrary<TreeAction> = fc.oneof(
   { weight: 1, arbitrary: record({ do: fc.constant("utimens"), path }) },
   {
     weight: 6,
-    arbitrary: record({ do: fc.constantFrom("mkdir", "mkdir", "unlink", "rmtree", "symlink"), path }),
+    arbitrary: record({
+      do: fc.constantFrom("mkdir", "mkdir", "unlink", "rmtree", "symlink", "mksocket"),
+      path,
+    }),
   },
   { weight: 6, arbitrary: record({ do: fc.constant("rename"), path, to: path, paired: fc.boolean() }) },
   { weight: 2, arbitrary: record({ do: fc.constantFrom("link", "swap", "exchange"), path, to: path }) },
@@ -240,6 +243,11 @@ export class TreeActor {
       case "symlink":
         symlinkSync(`target ${++this.#number}`, at);
         return look(action.path);
+      case "mksocket": {
+        using tree = systemFileSystem().openTree(this.#root);
+        tree.makeNode(action.path, "socket", "", 0o640);
+        return look(action.path);
+      }
       case "rename":
         return this.#rename(action.path, action.to, hints, action.paired);
       case "link":
