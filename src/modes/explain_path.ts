@@ -37,6 +37,7 @@ function readEntry(root: string, path: string): ExplainedEntry {
     using tree = systemFileSystem().openTree(root);
     const stat = tree.stat(path);
     const linkTarget = stat ? leadsTo(tree, path, stat) : "";
+    if (stat) stat.xattrs = tree.xattrs(path);
     return { path, stat, linkTarget, trouble: "" };
   } catch (error) {
     return { path, stat: undefined, linkTarget: "", trouble: reasonOf(error) };

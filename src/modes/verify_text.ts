@@ -14,6 +14,7 @@ const parts: Record<DifferingPart, string> = {
   mtime: "time",
   mode: "mode",
   owner: "owner",
+  xattrs: "extended attributes",
   contents: "contents",
 };
 

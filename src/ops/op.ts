@@ -8,7 +8,8 @@
  * └──────┴──────┴──────────────┴──────────────────────────────┴───────────────┘
  * path        u16 size, raw bytes
  * attributes  u16 presence bits, then each present field in order of its bit:
- *             1 mode u16 · 2 uid u32 · 4 gid u32 · 8 mtime i64 ns        (16… are free)
+ *             1 mode u16 · 2 uid u32 · 4 gid u32 · 8 mtime i64 ns
+ *             16 extended attributes: count u16, each name (as a path) and value (as data)      (32… are free)
  * data        u32 size, bytes
  * flag        u8, 0 or 1
  * optional    tag u8, u32 size, bytes; a reader skips tags that it does not know (tags below 128) or
@@ -22,7 +23,8 @@ import { ByteReader, ByteWriter } from "../base/bytes.ts";
 import { ProtocolError } from "../base/errors.ts";
 import { limits } from "../base/limits.ts";
 import { checkRelativePath, pathFromBytes, pathToBytes, quote } from "../base/path.ts";
-import { type AttributeChange, isDevice, type NodeKind } from "../sys/file_system.ts";
+import { type AttributeChange, isDevice, type NodeKind, type Xattr } from "../sys/file_system.ts";
+import { isReplicatedXattr } from "../sys/xattrs.ts";
 
 /** What a transfer starts from, and how it becomes the live file. */
 export type TransferBase =
@@ -277,27 +279,53 @@ function decodeEntryPath(reader: ByteReader): string {
 
 /** Appends attributes as the module's drawing says. */
 export function encodeAttributes(change: AttributeChange, writer: ByteWriter): void {
-  const { mode, uid, gid, mtimeNs } = change;
+  const { mode, uid, gid, mtimeNs, xattrs } = change;
   writer.u16(
     (mode === undefined ? 0 : 1) | (uid === undefined ? 0 : 2) | (gid === undefined ? 0 : 4) |
-      (mtimeNs === undefined ? 0 : 8),
+      (mtimeNs === undefined ? 0 : 8) | (xattrs === undefined ? 0 : 16),
   );
   if (mode !== undefined) writer.u16(mode);
   if (uid !== undefined) writer.u32(uid);
   if (gid !== undefined) writer.u32(gid);
   if (mtimeNs !== undefined) writer.i64(mtimeNs);
+  if (xattrs !== undefined) encodeXattrs(xattrs, writer);
+}
+
+/** Appends extended attributes as the module's drawing says. */
+export function encodeXattrs(xattrs: readonly Xattr[], writer: ByteWriter): void {
+  writer.u16(xattrs.length);
+  for (const { name, value } of xattrs) {
+    encodePath(name, writer);
+    writer.bytes32(value);
+  }
 }
 
 /** Reads attributes. @throws {ProtocolError} If an unknown one is present. */
 export function decodeAttributes(reader: ByteReader): AttributeChange {
   const present = reader.u16();
-  if (present > 15) throw new ProtocolError("Cannot decode op: an attribute is unknown");
+  if (present > 31) throw new ProtocolError("Cannot decode op: an attribute is unknown");
   const change: AttributeChange = {};
   if (present & 1) change.mode = reader.u16() & 0o7777;
   if (present & 2) change.uid = reader.u32();
   if (present & 4) change.gid = reader.u32();
   if (present & 8) change.mtimeNs = reader.i64();
+  if (present & 16) change.xattrs = decodeXattrs(reader);
   return change;
+}
+
+/** Reads extended attributes. @throws {ProtocolError} If one has no name, or one that is not replicated. */
+function decodeXattrs(reader: ByteReader): Xattr[] {
+  const count = reader.u16();
+  const xattrs: Xattr[] = [];
+  for (let i = 0; i < count; i++) {
+    const name = pathFromBytes(reader.bytes16());
+    if (!isReplicatedXattr(name) || name.includes("\0")) {
+      throw new ProtocolError(`Cannot decode op: ${quote(name)} is no extended attribute that is replicated`);
+    }
+    // A copy: the value may outlive the message.
+    xattrs.push({ name, value: reader.bytes32().slice() });
+  }
+  return xattrs;
 }
 
 /** Skips the optional fields at an encoding's end. @throws {ProtocolError} If one is required and unknown. */

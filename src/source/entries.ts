@@ -11,10 +11,11 @@ import { parentPath } from "../base/path.ts";
 import { heldFrom, planEntry, sendableAttributes } from "../mirror/plan.ts";
 import { hashBytes } from "../mirror/signature.ts";
 import { isLarge, readSmallFile } from "../mirror/transfer.ts";
+import { withXattrs } from "../mirror/xattrs.ts";
 import type { Held } from "../ops/held.ts";
 import type { Op } from "../ops/op.ts";
 import { leadsTo, type NodeKind, sameFile, type Stat } from "../sys/file_system.ts";
-import { type Batch, isGone, note, statOrUndefined } from "./batch.ts";
+import { type Batch, isGone, note, statOrUndefined, withXattrsOrUndefined } from "./batch.ts";
 import type { Deletions } from "./deletions.ts";
 import { type DetectContext, standingOf } from "./detect_context.ts";
 import { isTaken, isUnderWay, letRest, restsAbove } from "./taken.ts";
@@ -69,9 +70,10 @@ export class Entries {
     }
   }
 
-  async #compare(path: string, stat: Stat, batch: Batch): Promise<void> {
+  async #compare(path: string, seen: Stat, batch: Batch): Promise<void> {
     const { index, policy, tree } = this.#context;
     const held = index.get(path);
+    const stat = this.#withXattrs(path, seen, held);
     const linkTarget = leadsTo(tree, path, stat);
     const step = planEntry(stat, held, policy, linkTarget);
     if (held && isOtherDirectory(stat, held)) this.#replaced(path, batch);
@@ -99,6 +101,21 @@ export class Entries {
           batch,
         );
     }
+  }
+
+  /** Extended attributes too, where they may be others than the target's. */
+  #withXattrs(path: string, stat: Stat, held: Held | undefined): Stat {
+    const { policy, problem, tree } = this.#context;
+    if (!policy.abilities.xattrs) return stat;
+    const full = withXattrs(tree, path, stat, held);
+    if (full !== stat && !full.xattrs) {
+      problem(
+        path,
+        "xattrs",
+        new Error(`its extended attributes are larger than ${limits.xattrsSizeMax} bytes`),
+      );
+    }
+    return full;
   }
 
   /** A directory took the place of another one: what lies below is not what the target has there. */
@@ -152,7 +169,7 @@ export class Entries {
     if (isTransfer || this.#context.isTransferring(path)) {
       return this.#context.transfer(path, batch.priority, batch.tickets.of(path));
     }
-    const small = readSmallFile(tree, path);
+    const small = readSmallFile(tree, path, policy.abilities.xattrs);
     if (!small) return this.#context.transfer(path, batch.priority, batch.tickets.of(path));
     this.#context.onRead(small.data.length);
     if (this.#mustWait(path, stat, small.stat, batch)) return;
@@ -234,8 +251,11 @@ export class Entries {
     const { index, tree, policy } = this.#context;
     await this.#context.room(path.length, batch.priority);
     const held = index.get(path);
-    const stat = statOrUndefined(tree, path);
-    if (held?.kind !== "directory" || stat?.kind !== "directory" || !this.#context.settles(path)) return;
+    const seen = statOrUndefined(tree, path);
+    if (held?.kind !== "directory" || seen?.kind !== "directory" || !this.#context.settles(path)) return;
+    const stat = policy.abilities.xattrs ? withXattrsOrUndefined(tree, path, seen, held) : seen;
+    // Gone meanwhile: whoever did that made it dirty, too.
+    if (!stat) return;
     const step = planEntry(stat, held, policy);
     if (step.do === "adopt") index.set(path, heldFrom(stat, ""), 0);
     if (step.do !== "attributes") return;

@@ -10,7 +10,7 @@ import type { Held } from "../ops/held.ts";
 import { fitsOp } from "../ops/op.ts";
 import { isNode, type Stat, type Tree } from "../sys/file_system.ts";
 import type { ListedEntry } from "../wire/message.ts";
-import { isGone, statOrUndefined } from "./batch.ts";
+import { isGone, statOrUndefined, withXattrsOrUndefined } from "./batch.ts";
 import { type DetectContext, standingOf } from "./detect_context.ts";
 import { isEqual } from "./difference.ts";
 import type { Index } from "./index.ts";
@@ -100,9 +100,12 @@ export class Mismatches {
     if (stat && held && !this.#isAsHeld("", stat, held)) mismatches.add("");
   }
 
-  #isAsHeld(path: string, stat: Readonly<Stat>, held: Held): boolean {
+  #isAsHeld(path: string, seen: Readonly<Stat>, held: Held): boolean {
+    const { policy, tree } = this.#options;
+    const stat = policy.abilities.xattrs ? withXattrsOrUndefined(tree, path, seen, held) : seen;
+    if (!stat) return false;
     const leads = stat.kind === "symlink" ? held.linkTarget : stat.device;
-    const step = planEntry(stat, held, this.#options.policy, leads);
+    const step = planEntry(stat, held, policy, leads);
     if (step.do !== "nothing" && step.do !== "adopt") return false;
     return step.do === "nothing" || stat.kind !== "symlink" || this.#leadsTo(path, held.linkTarget);
   }

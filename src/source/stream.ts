@@ -261,6 +261,7 @@ const unknownAbilities: FileSystemAbilities = {
   ownership: true,
   modes: true,
   nodes: false,
+  xattrs: false,
   exchange: false,
   confined: false,
   syncAll: false,

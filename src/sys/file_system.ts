@@ -47,8 +47,17 @@ export interface Stat {
   /** Identity of the file within its file system; 0 where the system has none. */
   ino: bigint;
   linkCount: number;
+  /** Extended attributes, where somebody looked at them: {@linkcode Tree.xattrs}. */
+  xattrs?: readonly Xattr[];
   /** Number of a device node's device, `major:minor`; else `""`, or left out. */
   device?: string;
+}
+
+/** An extended attribute: one that a user, an ACL, a capability or a program keeps with an entry. */
+export interface Xattr {
+  /** With its namespace: `user.comment`, `system.posix_acl_access`. Raw bytes as in a path. */
+  name: string;
+  value: Uint8Array;
 }
 
 /** Attributes to set. What is left out stays as it is. */
@@ -58,6 +67,8 @@ export interface AttributeChange {
   gid?: number;
   /** Nanoseconds since 1970. Access time is left alone. */
   mtimeNs?: bigint;
+  /** All that the entry is to have, in order of name; others of the replicated namespaces go (sys/xattrs.ts). */
+  xattrs?: readonly Xattr[];
 }
 
 /** A name in a directory. */
@@ -77,6 +88,8 @@ export interface FileSystemAbilities {
   ownership: boolean;
   /** Permission bits exist. */
   modes: boolean;
+  /** Extended attributes can be read and set. */
+  xattrs: boolean;
   /** Nodes can be made: {@linkcode Tree.makeNode}. */
   nodes: boolean;
   /** `rename` with `exchange` works. */
@@ -104,7 +117,12 @@ export interface OpenFile extends Disposable {
   write(bytes: Uint8Array, offset: number): void;
   /** Cuts or extends (with zeros) to `size` bytes. */
   truncate(size: number): void;
+  /** Sets all but extended attributes, for which there is `setXattrs`. */
   setAttributes(change: AttributeChange): void;
+  /** As {@linkcode Tree.xattrs}. */
+  xattrs(): Xattr[];
+  /** As {@linkcode Tree.setXattr}. */
+  setXattr(name: string, value: Uint8Array | undefined): void;
   /** Contents and size survive power loss afterwards. */
   sync(): void;
   /** Copies the contents of `from` (whole) into this empty file, by reflink or inside the kernel where it can. */
@@ -156,8 +174,17 @@ export interface Tree extends Disposable {
   removeDirectory(path: string): void;
   /** Renames within this tree or into another one on the same file system (`EXDEV` otherwise). */
   rename(from: string, to: string, options?: RenameOptions & { into?: Tree }): void;
-  /** Sets attributes of an entry without following a symbolic link. */
+  /** Sets attributes of an entry without following a symbolic link; of extended ones there is `setXattrs`. */
   setAttributes(path: string, change: AttributeChange): void;
+  /** Extended attributes of the replicated namespaces, in order of name; none where the file system has none. */
+  xattrs(path: string): Xattr[];
+  /**
+   * Sets one extended attribute, or removes it (`undefined`), of an entry itself, never of what a link leads to.
+   *
+   * @throws {SystemError} `ENOTSUP` if the file system cannot, `EPERM` without the right or of a kind that has none,
+   * `ENOSPC`, `ERANGE` or `E2BIG` if it is too large.
+   */
+  setXattr(path: string, name: string, value: Uint8Array | undefined): void;
   /** Names in this directory survive power loss afterwards. */
   syncDirectory(path: string): void;
   /**

@@ -4,7 +4,7 @@
  * Each call reaches the directory that holds the path, and from there uses the last name alone, never following it.
  * @module
  */
-import type { SystemError } from "../base/errors.ts";
+import { errorCode, type SystemError } from "../base/errors.ts";
 import { joinPath, pathFromBytes } from "../base/path.ts";
 import { errnoName, systemError } from "./errno.ts";
 import type {
@@ -17,12 +17,14 @@ import type {
   RenameOptions,
   Stat,
   Tree,
+  Xattr,
 } from "./file_system.ts";
 import { addressOf, AT, errno, libc, O, PathBuffer } from "./libc.ts";
 import { hasOpenat2, isCleanName, LinuxDirectories } from "./linux_directories.ts";
 import { type EntryBuffer, withEntryBuffer } from "./linux_entries.ts";
 import { KEEP_ID, LinuxFile, sharedBuffers } from "./linux_file.ts";
 import { emptyStat, kindOfType, packDevice, typeOfNode } from "./linux_stat.ts";
+import { readXattrs, writeXattr } from "./linux_xattrs.ts";
 
 const EPERM = 1, ENOENT = 2, ENXIO = 6, EACCES = 13, ENOTDIR = 20, EINVAL = 22, EISDIR = 21, ENOTSUP = 95;
 const RENAME_EXCHANGE = 2;
@@ -50,6 +52,7 @@ export function linuxFileSystem(options: LinuxOptions = {}): FileSystem {
     ownership: libc().geteuid() === 0,
     modes: true,
     nodes: true,
+    xattrs: hasProc(),
     exchange: true,
     confined: true,
     syncAll: true,
@@ -65,6 +68,15 @@ export function linuxFileSystem(options: LinuxOptions = {}): FileSystem {
       return new LinuxTree(absolute, new LinuxDirectories(root, { confined, openat2 }));
     },
   };
+}
+
+function hasProc(): boolean {
+  try {
+    return Deno.statSync("/proc/self/fd").isDirectory;
+  } catch (error) {
+    if (errorCode(error)) return false;
+    throw error;
+  }
 }
 
 class LinuxTree implements Tree {
@@ -210,6 +222,19 @@ class LinuxTree implements Tree {
     }
   }
 
+  xattrs(path: string): Xattr[] {
+    const found: Xattr[] = [];
+    const failure = readXattrs({ address: this.#throughProc(path, "read attributes of") }, found);
+    if (failure !== 0) throw this.#error(failure, "read attributes of", path);
+    return found;
+  }
+
+  setXattr(path: string, name: string, value: Uint8Array | undefined): void {
+    const address = this.#throughProc(path, "set attributes of");
+    const failure = writeXattr({ address }, name, value);
+    if (failure !== 0) throw this.#error(failure, `set ${name} of`, path);
+  }
+
   syncDirectory(path: string): void {
     this.#withDirectory(path, "sync directory", (descriptor) => libc().fsync(descriptor));
   }
@@ -342,6 +367,13 @@ class LinuxTree implements Tree {
     const failure = failed ? errno() : 0;
     libc().close(entry);
     if (failure !== 0) throw this.#error(failure, "change the mode of", path);
+  }
+
+  /** A path to an entry by way of the directory that holds it, which is held open. */
+  #throughProc(path: string, verb: string): number {
+    const directory = this.#enter(path, verb, names());
+    const name = path === "" ? "." : path.slice(path.lastIndexOf("/") + 1);
+    return targets().put(`/proc/self/fd/${directory}/${name}`);
   }
 
   #refuseMount(directory: number, path: string): void {

@@ -20,6 +20,7 @@ import {
   type RenameOptions,
   type Stat,
   type Tree,
+  type Xattr,
 } from "./file_system.ts";
 import { PortableFile } from "./portable_file.ts";
 import { attempt, codeOf, toDate, toStat } from "./portable_stat.ts";
@@ -38,6 +39,7 @@ export function portableFileSystem(): FileSystem {
       ownership: !isWindows && Deno.uid() === 0,
       modes: !isWindows,
       nodes: false,
+      xattrs: false,
       exchange: false,
       confined: false,
       syncAll: false,
@@ -135,6 +137,14 @@ class PortableTree implements Tree {
       // Set apart, since the umask would take bits away.
       if (!isWindows) Deno.chmodSync(full, mode & 0o7777);
     });
+  }
+
+  xattrs(): Xattr[] {
+    return [];
+  }
+
+  setXattr(path: string, name: string): void {
+    throw systemError("ENOTSUP", `set ${name} of`, path);
   }
 
   makeNode(path: string, kind: NodeKind): void {

@@ -3,6 +3,7 @@
  * digests of their contents.
  * @module
  */
+import { digestXattrs } from "../mirror/xattrs.ts";
 import { ProtocolError } from "../base/errors.ts";
 import { limits } from "../base/limits.ts";
 import { digestRange } from "../mirror/digest.ts";
@@ -39,6 +40,7 @@ function lookAt(live: Tree, { path, start, end }: DigestRange): DigestedEntry | 
   if (isReserved(path)) return undefined;
   const stat = attempt(() => live.stat(path));
   if (stat === undefined) return undefined;
+  stat.xattrs = attempt(() => live.xattrs(path));
   const linkTarget = attempt(() => leadsTo(live, path, stat)) ?? "";
   const digest = stat.kind === "file" && start < end
     ? attempt(() => digestOf(live, path, start, end))
@@ -58,7 +60,10 @@ function digested(
   digest: Uint8Array | undefined,
 ): DigestedEntry {
   const { kind, mode, uid, gid, size, mtimeNs, ctimeNs } = stat;
-  return { path, kind, mode, uid, gid, size, mtimeNs, linkTarget, ctimeNs, digest };
+  const entry: DigestedEntry = { path, kind, mode, uid, gid, size, mtimeNs, linkTarget, ctimeNs, digest };
+  const xattrs = digestXattrs(stat.xattrs);
+  if (xattrs !== 0n) entry.xattrDigest = xattrs;
+  return entry;
 }
 
 /** What `look` gives, `undefined` if it cannot be looked at. Blocks that cannot be read are such, not the machine's end. */

@@ -391,6 +391,7 @@ const abilityMembers: Members<FileSystemAbilities> = {
   ownership: false,
   modes: false,
   nodes: false,
+  xattrs: false,
   exchange: false,
   confined: false,
   syncAll: false,

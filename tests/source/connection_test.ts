@@ -38,6 +38,7 @@ const welcome: Welcome = {
     ownership: true,
     modes: true,
     nodes: true,
+    xattrs: true,
     exchange: true,
     confined: true,
     syncAll: true,

@@ -65,7 +65,7 @@ class Bench {
       },
     });
     const nothing = () => {};
-    const abilities = { ownership: true, modes: true, nanoseconds: true, nodes: true };
+    const abilities = { ownership: true, modes: true, nanoseconds: true, nodes: true, xattrs: true };
     return {
       tree,
       index: this.index,

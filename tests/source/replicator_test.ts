@@ -216,7 +216,7 @@ test("a file that is renamed forth and back costs no data", {
   before: sh("echo x > a"),
   change: sh("mv a b; mv b a"),
   hints: ["a", "b"],
-  ops: ["attributes a: mode uid gid mtimeNs", 'attributes "": mtimeNs'],
+  ops: ["attributes a: mode uid gid mtimeNs xattrs", 'attributes "": mtimeNs'],
 });
 
 test("a rename that is only heard as two looks is a rename", {
@@ -328,7 +328,7 @@ test("hard links travel as files of their own", {
   before: sh("echo x > a"),
   change: sh("ln a b"),
   hints: ["a", "b"],
-  ops: ["attributes a: mode uid gid mtimeNs", "file b (2 bytes)", 'attributes "": mtimeNs'],
+  ops: ["attributes a: mode uid gid mtimeNs xattrs", "file b (2 bytes)", 'attributes "": mtimeNs'],
 });
 
 test("a change through one name of a file shows at its other names", {
