@@ -26,6 +26,11 @@ export function fitXattrs(xattrs: readonly Xattr[]): boolean {
   return size <= limits.xattrsSizeMax;
 }
 
+/** What is said of an entry that has more. */
+export function xattrsTooLarge(): Error {
+  return new Error(`its extended attributes are larger than ${limits.xattrsSizeMax} bytes`);
+}
+
 /**
  * An entry's attributes with the extended ones, unless this very version is known to be on the other side.
  *

@@ -11,7 +11,7 @@ import { parentPath } from "../base/path.ts";
 import { heldFrom, planEntry, sendableAttributes } from "../mirror/plan.ts";
 import { hashBytes } from "../mirror/signature.ts";
 import { isLarge, readSmallFile } from "../mirror/transfer.ts";
-import { withXattrs } from "../mirror/xattrs.ts";
+import { withXattrs, xattrsTooLarge } from "../mirror/xattrs.ts";
 import type { Held } from "../ops/held.ts";
 import type { Op } from "../ops/op.ts";
 import { leadsTo, type NodeKind, sameFile, type Stat } from "../sys/file_system.ts";
@@ -24,6 +24,8 @@ import { isTaken, isUnderWay, letRest, restsAbove } from "./taken.ts";
 export class Entries {
   readonly #context: DetectContext;
   readonly #deletions: Deletions;
+  /** Entries with more extended attributes than fit an op, which are sent without them. */
+  readonly #unfit = new Set<string>();
   /** Renames an entry of the target to where it is now, see `Moves.look`. */
   bringHere: (path: string, batch: Batch) => Promise<void> = () => Promise.resolve();
   /** Whether a directory could not be listed: that its own attributes are known does not mend it. */
@@ -105,16 +107,12 @@ export class Entries {
 
   /** Extended attributes too, where they may be others than the target's. */
   #withXattrs(path: string, stat: Stat, held: Held | undefined): Stat {
-    const { policy, problem, tree } = this.#context;
+    const { policy, tree } = this.#context;
     if (!policy.abilities.xattrs) return stat;
     const full = withXattrs(tree, path, stat, held);
-    if (full !== stat && !full.xattrs) {
-      problem(
-        path,
-        "xattrs",
-        new Error(`its extended attributes are larger than ${limits.xattrsSizeMax} bytes`),
-      );
-    }
+    const areTooLarge = full !== stat && !full.xattrs;
+    if (areTooLarge && this.#unfit.size < limits.problemsMax) this.#unfit.add(path);
+    else if (!areTooLarge) this.#unfit.delete(path);
     return full;
   }
 
@@ -210,11 +208,14 @@ export class Entries {
     const { guard, index, push } = this.#context;
     if (batch.priority === "live" && !index.has(op.path)) guard?.noteMade(op.path, stat);
     const sequence = push(op, batch.priority);
-    index.set(op.path, heldFrom(stat, linkTarget), sequence);
+    const held = heldFrom(stat, linkTarget);
+    if (op.kind === "attributes" && !stat.xattrs) held.xattrDigest = index.get(op.path)?.xattrDigest;
+    index.set(op.path, held, sequence);
     this.#solved(op.path, stat);
   }
 
   #solved(path: string, stat: Readonly<Stat>, op?: string): void {
+    if (this.#unfit.has(path)) return this.#context.problem(path, "xattrs", xattrsTooLarge());
     if (stat.kind !== "directory" || !this.isUnlisted(path)) this.#context.solved(path, op);
   }
 
