@@ -108,12 +108,16 @@ export class Entries {
   /** Extended attributes too, where they may be others than the target's. */
   #withXattrs(path: string, stat: Stat, held: Held | undefined): Stat {
     const { policy, tree } = this.#context;
-    if (!policy.abilities.xattrs) return stat;
+    // A new file is asked when it is open.
+    if (!policy.abilities.xattrs || (!held && stat.kind === "file")) return stat;
     const full = withXattrs(tree, path, stat, held);
-    const areTooLarge = full !== stat && !full.xattrs;
-    if (areTooLarge && this.#unfit.size < limits.problemsMax) this.#unfit.add(path);
-    else if (!areTooLarge) this.#unfit.delete(path);
+    if (full !== stat) this.#noteFit(path, full);
     return full;
+  }
+
+  #noteFit(path: string, { xattrs }: Readonly<Stat>): void {
+    if (!xattrs && this.#unfit.size < limits.problemsMax) this.#unfit.add(path);
+    else if (xattrs && this.#unfit.size > 0) this.#unfit.delete(path);
   }
 
   /** A directory took the place of another one: what lies below is not what the target has there. */
@@ -171,6 +175,7 @@ export class Entries {
     if (!small) return this.#context.transfer(path, batch.priority, batch.tickets.of(path));
     this.#context.onRead(small.data.length);
     if (this.#mustWait(path, stat, small.stat, batch)) return;
+    if (policy.abilities.xattrs) this.#noteFit(path, small.stat);
     const attributes = sendableAttributes(small.stat, policy.abilities);
     this.#pushNoting({ kind: "file", path, attributes, data: small.data }, small.stat, "", batch);
     this.#context.index.setSignature(path, undefined, 0);
@@ -215,7 +220,9 @@ export class Entries {
   }
 
   #solved(path: string, stat: Readonly<Stat>, op?: string): void {
-    if (this.#unfit.has(path)) return this.#context.problem(path, "xattrs", xattrsTooLarge());
+    if (this.#unfit.size > 0 && this.#unfit.has(path)) {
+      return this.#context.problem(path, "xattrs", xattrsTooLarge());
+    }
     if (stat.kind !== "directory" || !this.isUnlisted(path)) this.#context.solved(path, op);
   }
 

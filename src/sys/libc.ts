@@ -63,6 +63,8 @@ const calls = {
   syscallOpenat2: { name: "syscall", parameters: ["i64", "i64", address, address, "i64"], result },
   /** `mknodat`, which older libcs have under another name: its number, directory, path, type and mode, device. */
   syscallMknodat: { name: "syscall", parameters: ["i64", "i64", address, "i64", "i64"], result },
+  /** `listxattrat`, which libc does not have yet: its number, directory, path, flags, names, their size. */
+  syscallListxattrat: { name: "syscall", parameters: ["i64", "i64", address, "i64", address, "i64"], result },
   close: { parameters: [descriptor], result },
   dup3: { parameters: [descriptor, descriptor, flags], result },
   read: { parameters: [descriptor, "buffer", size], result },

@@ -24,7 +24,7 @@ import { hasOpenat2, isCleanName, LinuxDirectories } from "./linux_directories.t
 import { type EntryBuffer, withEntryBuffer } from "./linux_entries.ts";
 import { KEEP_ID, LinuxFile, sharedBuffers } from "./linux_file.ts";
 import { emptyStat, kindOfType, packDevice, typeOfNode } from "./linux_stat.ts";
-import { readXattrs, writeXattr } from "./linux_xattrs.ts";
+import { hasNoXattrs, readXattrs, writeXattr } from "./linux_xattrs.ts";
 
 const EPERM = 1, ENOENT = 2, ENXIO = 6, EACCES = 13, ENOTDIR = 20, EINVAL = 22, EISDIR = 21, ENOTSUP = 95;
 const RENAME_EXCHANGE = 2;
@@ -223,9 +223,10 @@ class LinuxTree implements Tree {
   }
 
   xattrs(path: string): Xattr[] {
-    const found: Xattr[] = [];
-    const failure = readXattrs({ address: this.#throughProc(path, "read attributes of") }, found);
-    if (failure !== 0) throw this.#error(failure, "read attributes of", path);
+    const directory = this.#enter(path, "read attributes of", names());
+    if (hasNoXattrs(directory, names().address)) return [];
+    const found = readXattrs({ address: this.#throughProc(path, "read attributes of") });
+    if (typeof found === "number") throw this.#error(found, "read attributes of", path);
     return found;
   }
 

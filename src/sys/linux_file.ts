@@ -100,9 +100,8 @@ export class LinuxFile implements OpenFile {
   }
 
   xattrs(): Xattr[] {
-    const found: Xattr[] = [];
-    const failure = readXattrs({ descriptor: this.#descriptor }, found);
-    if (failure !== 0) throw systemError(errnoName(failure), "read attributes of", this.#path);
+    const found = readXattrs({ descriptor: this.#descriptor });
+    if (typeof found === "number") throw systemError(errnoName(found), "read attributes of", this.#path);
     return found;
   }
 

@@ -38,7 +38,10 @@ export function isReplicatedXattr(name: string): boolean {
  * @throws {SystemError} With the code of the first refusal and the names of all that were refused; or another trouble.
  */
 export function setXattrs(entry: XattrHolder, wanted: readonly Xattr[]): void {
-  const standing = new Map(entry.xattrs().map(({ name, value }) => [name, value]));
+  const found = entry.xattrs();
+  // Nearly always.
+  if (found.length === 0 && wanted.length === 0) return;
+  const standing = new Map(found.map(({ name, value }) => [name, value]));
   let refusal = "";
   const refused: string[] = [];
   const change = (name: string, value: Uint8Array | undefined) => {
