@@ -76,7 +76,7 @@ export class Doubts {
       // What stands in the way may be a directory of which we know nothing.
       const recursive = op !== "attributes" && each !== "";
       this.#suspects.push(
-        { path: parentPath(each), recursive: false, isDirty: true },
+        { path: parentPath(each), recursive: false, isDirty: this.#isWorthTrying(parentPath(each)) },
         { path: each, recursive, isDirty: this.#countAttempt(each) },
       );
     }
@@ -106,13 +106,18 @@ export class Doubts {
     if (isDirty) lookAgain(path, recursive);
   }
 
+  /** A directory that cannot be made is not tried again for each entry in it: that would never end. */
+  #isWorthTrying(path: string): boolean {
+    return (this.#attempts.get(path) ?? 0) < limits.applyAttemptsMax;
+  }
+
   /** Gives whether the path is to be tried again at once. */
   #countAttempt(path: string): boolean {
     const attempts = (this.#attempts.get(path) ?? 0) + 1;
     // Whoever cannot be counted is not tried for ever.
     if (attempts === 1 && this.#attempts.size >= limits.problemsMax) return false;
     this.#attempts.set(path, attempts);
-    return attempts < limits.applyAttemptsMax;
+    return this.#isWorthTrying(path);
   }
 }
 

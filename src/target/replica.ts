@@ -17,6 +17,7 @@ import { CommandError, CorruptionError, errorCode, reasonOf, SystemError } from 
 import { joinPath, quote } from "../base/path.ts";
 import { Catalog } from "../store/catalog.ts";
 import { syncDirectory } from "../store/durable.ts";
+import { confusesNames, ExactTree } from "../sys/exact_tree.ts";
 import type { FileSystem, FileSystemAbilities, Tree } from "../sys/file_system.ts";
 import { DirectoryKeeper } from "./directory_keeper.ts";
 import type { LossReason } from "./install.ts";
@@ -76,8 +77,12 @@ export class Replica {
     this.keepBefore = keepBefore;
     this.#catalogPath = `${stateDirectory}/${CATALOG_NAME}`;
     makePlaces(options, this.#catalogPath);
-    this.live = fileSystem.openTree(replicaRoot, { confined: true });
-    this.staging = new Staging(fileSystem.openTree(`${stateDirectory}/${STAGING_NAME}`, { confined: true }));
+    const [live, staging] = openExactly([
+      fileSystem.openTree(replicaRoot, { confined: true }),
+      fileSystem.openTree(`${stateDirectory}/${STAGING_NAME}`, { confined: true }),
+    ]);
+    this.live = live;
+    this.staging = new Staging(staging);
     this.keeper = new DirectoryKeeper(this.live);
     checkSameFileSystem(this.live, this.staging.tree);
     this.#catalog = Catalog.open(this.#catalogPath);
@@ -204,6 +209,11 @@ export class Replica {
 }
 
 /** Makes names durable, those of directories that were never announced included; and all else, where one call can. */
+/** Opens both where names are not told apart so that they are. They lie on one file system. */
+function openExactly([live, staging]: [Tree, Tree]): [Tree, Tree] {
+  return confusesNames(staging) ? [new ExactTree(live), new ExactTree(staging)] : [live, staging];
+}
+
 function syncTree(tree: Tree, { syncAll }: FileSystemAbilities): void {
   if (syncAll) return tree.syncAll();
   const directories = [""];

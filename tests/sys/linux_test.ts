@@ -1,5 +1,6 @@
 import { assert, assertEquals, assertMatch, assertNotEquals, assertThrows } from "@std/assert";
 import { codeThrownBy, testFileSystem } from "../contract/file_system_suite.ts";
+import { ExactTree } from "../../src/sys/exact_tree.ts";
 import { SystemError } from "../../src/base/errors.ts";
 import type { FileSystem, Tree } from "../../src/sys/file_system.ts";
 import { linuxFileSystem } from "../../src/sys/linux.ts";
@@ -17,6 +18,10 @@ if (fileSystem === undefined) {
 } else {
   testFileSystem("linux", fileSystem);
   testFileSystem("linux without openat2", linuxFileSystem({ openat2: false }));
+  testFileSystem("linux, names exactly", {
+    ...fileSystem,
+    openTree: (root, options) => new ExactTree(fileSystem.openTree(root, options)),
+  });
 }
 
 function findFileSystem(): FileSystem | undefined {
