@@ -127,7 +127,8 @@ function addAttribute(records: Records, name: string, value: Uint8Array): void {
 
 /** Whether a name has bytes that the header's character set, which is ASCII, does not have. */
 function isForeign(name: Uint8Array): boolean {
-  return name.some((byte) => byte > 0x7f);
+  for (let i = 0; i < name.length; i++) if (name[i] > 0x7f) return true;
+  return false;
 }
 
 /** An entry that holds a name for the next one (tar(5) of GNU tar, `@LongLink`). */
@@ -167,39 +168,46 @@ class Records {
   }
 }
 
+/** Fields of numbers: where they begin and how large they are. */
+const numberFields = [[100, 8], [108, 8], [116, 8], [124, 12], [136, 12], [329, 8], [337, 8]] as const;
+
+/** A header of nothing, which each begins as. */
+const emptyHeader = new Uint8Array(BLOCK_SIZE);
+emptyHeader.set(utf8("ustar\x0000"), 257);
+for (const [at, size] of numberFields) emptyHeader.fill(0x30, at, at + size - 1);
+
 /** One ustar header. What does not fit is cut, and told, so that records can say it. */
 class Header {
-  readonly #block = new Uint8Array(BLOCK_SIZE);
+  readonly #block = emptyHeader.slice();
 
   constructor(type: string) {
-    this.bytes(156, 1, utf8(type));
-    this.bytes(257, 8, utf8("ustar\x0000"));
-    for (const at of [100, 108, 116, 124, 136, 329, 337]) {
-      this.number(at, at === 124 || at === 136 ? 12 : 8, 0);
-    }
+    this.#block[156] = type.charCodeAt(0);
   }
 
   /** Bytes of any kind. False if they do not fit. */
   bytes(at: number, size: number, value: Uint8Array): boolean {
-    this.#block.set(value.subarray(0, size), at);
-    return value.length <= size;
+    const fits = value.length <= size;
+    this.#block.set(fits ? value : value.subarray(0, size), at);
+    return fits;
   }
 
   /** An octal number that ends in a NUL. False if it does not fit: then the largest that does stands there. */
   number(at: number, size: number, value: number): boolean {
     const max = 8 ** (size - 1) - 1;
-    this.bytes(at, size, utf8(Math.min(value, max).toString(8).padStart(size - 1, "0")));
+    let rest = Math.min(value, max);
+    for (let digit = at + size - 2; digit >= at; digit--) {
+      this.#block[digit] = 0x30 + rest % 8;
+      rest = Math.floor(rest / 8);
+    }
     return value <= max;
   }
 
   /** A name, parted in two at a slash where that makes it fit. False if it does not fit. */
   name(name: Uint8Array): boolean {
-    this.bytes(0, NAME_SIZE, name);
-    if (name.length <= NAME_SIZE) return true;
+    if (this.bytes(0, NAME_SIZE, name)) return true;
     // Not at its last byte: the slash that ends a directory's name stays with it.
     const slash = name.subarray(0, Math.min(PREFIX_SIZE + 1, name.length - 1)).lastIndexOf(0x2f);
-    const rest = name.length - slash - 1;
-    if (slash <= 0 || rest > NAME_SIZE) return false;
+    if (slash <= 0 || name.length - slash - 1 > NAME_SIZE) return false;
     this.#block.fill(0, 0, NAME_SIZE);
     this.bytes(0, NAME_SIZE, name.subarray(slash + 1));
     this.bytes(345, PREFIX_SIZE, name.subarray(0, slash));
@@ -208,9 +216,10 @@ class Header {
 
   finish(): Uint8Array {
     // The checksum counts its own eight bytes as spaces.
-    this.#block.fill(0x20, 148, 156);
-    const sum = this.#block.reduce((total, byte) => total + byte, 0);
-    this.bytes(148, 8, utf8(`${sum.toString(8).padStart(6, "0")}\0 `));
+    let sum = 8 * 0x20;
+    for (let i = 0; i < BLOCK_SIZE; i++) sum += this.#block[i];
+    this.number(148, 7, sum);
+    this.#block[155] = 0x20;
     return this.#block;
   }
 }
