@@ -49,7 +49,8 @@ export class ControlConnection implements Disposable {
   }
 
   /**
-   * Asks, and returns the answer. One question at a time.
+   * Asks, and returns the answer. One question at a time; one that is given up ends the connection, since its answer
+   * may still come.
    *
    * @throws {CommandError} If the daemon hangs up, is stuck, or says so; other classes as the daemon threw them.
    */
@@ -70,7 +71,7 @@ export class ControlConnection implements Disposable {
     try {
       if (this.ended.aborted) hungUp();
       else void writeAll(this.#conn, utf8(JSON.stringify({ command, args }) + "\n")).catch(hungUp);
-      const { error, result } = JSON.parse(await answer.promise);
+      const { error, result } = JSON.parse(await this.#orEnd(answer.promise));
       if (error !== undefined) throw errorFromWire(error);
       return result;
     } finally {
@@ -84,6 +85,15 @@ export class ControlConnection implements Disposable {
     if (this.ended.aborted) return;
     this.#ended.abort();
     this.#conn.close();
+  }
+
+  async #orEnd(answer: Promise<string>): Promise<string> {
+    try {
+      return await answer;
+    } catch (error) {
+      this[Symbol.dispose]();
+      throw error;
+    }
   }
 
   /** Reading all the time tells at once when the daemon hangs up. */

@@ -151,7 +151,9 @@ export class Receiver {
 
   /** Ends a hold. Call {@linkcode flush} then: it applies what was gathered meanwhile. */
   release(): void {
+    if (this.#heldReason === "") return;
     this.#heldReason = "";
+    this.#block("");
   }
 
   /**
@@ -320,7 +322,8 @@ export class Receiver {
 
   #block(reason: string): void {
     // Before the hello nothing may be sent; the answer to it tells this.
-    if (reason !== this.#blockedReason && this.#saidHello) this.#options.send({ type: "blocked", reason });
+    const isOther = (reason === "") !== (this.#blockedReason === "");
+    if (isOther && this.#saidHello) this.#options.send({ type: "blocked", reason });
     this.#blockedReason = reason;
     this.#replica.stats.block(reason);
   }
