@@ -8,14 +8,14 @@ import { CommandError, errorCode, type Problem, UsageError } from "../base/error
 import { isWithin, quote } from "../base/path.ts";
 import { listSets, targetStateDirectory } from "../store/state_directory.ts";
 import { systemFileSystem } from "../sys/system.ts";
-import { Archive } from "../target/archive.ts";
+import { TarStream } from "../target/tar_stream.ts";
 import { realPathOf, type ReplicaPlaces, serverPlaces } from "../target/places.ts";
 import { isReplica } from "../target/replica.ts";
-import { type ArchiveOutput, fileOutput, stdoutOutput } from "./archive_output.ts";
+import { fileOutput, stdoutOutput, type TarOutput } from "./tar_output.ts";
 import { type ExportOptions, parseExportOptions } from "./export_options.ts";
 import { type ExitCode, exitCodes, type Io } from "./mode.ts";
 import { printProblems } from "./problem_lines.ts";
-import { keepReplica } from "./replica_image.ts";
+import { holdReplica } from "./held_replica.ts";
 import { rootTrouble } from "./root_trouble.ts";
 
 /** Runs `export`. */
@@ -28,7 +28,7 @@ export async function run(args: string[], io: Io): Promise<ExitCode> {
   const state = options.state ?? rootState;
   const fileSystem = systemFileSystem();
   const { clock } = io;
-  using image = await keepReplica({
+  using held = await holdReplica({
     name,
     places,
     state,
@@ -42,18 +42,18 @@ export async function run(args: string[], io: Io): Promise<ExitCode> {
   if (tree.stat(path) === undefined) {
     throw new CommandError(`Cannot export ${quote(path)}: the replica has no such path`);
   }
-  const signal = AbortSignal.any([io.signal, image.lost]);
+  const signal = AbortSignal.any([io.signal, held.lost]);
   const write = (bytes: Uint8Array) => orAborted(output.write(bytes), signal);
   let problemCount = 0;
   const onProblem = (problem: Problem) => {
     problemCount++;
     printProblems([problem], io);
   };
-  const archive = new Archive({ tree, path, write, onProblem, signal });
-  await archive.writeEntries();
+  const stream = new TarStream({ tree, path, write, onProblem, signal });
+  await stream.writeEntries();
   // The end of the archive says that it is one of one moment.
-  await orAborted(image.confirm(), signal);
-  await archive.end();
+  await orAborted(held.confirm(), signal);
+  await stream.end();
   await output.finish();
   if (problemCount === 0) return exitCodes.done;
   io.stderr(`understudy: ${problemCount} problems: what they name is not in the archive as it is\n`);
@@ -85,7 +85,7 @@ async function openOutput(
   { output, force }: ExportOptions,
   { replicaRoot }: ReplicaPlaces,
   io: Io,
-): Promise<ArchiveOutput> {
+): Promise<TarOutput> {
   if (output === undefined) return stdoutOutput(io);
   if (isWithin(realPathOf(dirname(output)), realPathOf(replicaRoot))) {
     throw new UsageError(`Cannot write ${quote(output)}: it lies inside the replica`);

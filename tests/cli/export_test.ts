@@ -184,12 +184,13 @@ Deno.test({
     await Deno.writeFile(`${source}/large`, new Uint8Array(8 * MiB));
     await replication.watch();
     await replication.flush();
-    {
+    for (const [signal, code] of [["SIGKILL", 137], ["SIGTERM", 130]] as const) {
       await using stalled = await StalledExport.start(replication);
       await waitForHold(replication);
-      Deno.kill(await stalled.pid(), "SIGKILL");
-      await Deno.writeTextFile(`${source}/after kill`, "1");
+      Deno.kill(await stalled.pid(), signal);
+      await Deno.writeTextFile(`${source}/after ${signal}`, "1");
       await replication.flush();
+      assertEquals((await stalled.goOn()).code, code);
     }
     {
       await using stalled = await StalledExport.start(replication);

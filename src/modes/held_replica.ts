@@ -21,7 +21,7 @@ import { openReplica } from "../target/replica.ts";
 const RETRY_MS = 50;
 
 /** Which replica, and how to wait for it. */
-export interface ImageOptions {
+export interface HoldOptions {
   /** Of the replica. */
   name: string;
   places: ReplicaPlaces;
@@ -37,7 +37,7 @@ export interface ImageOptions {
 }
 
 /** A replica that stays as it is. Disposing lets it go on. */
-export interface ReplicaImage extends Disposable {
+export interface HeldReplica extends Disposable {
   /** Aborts when it may change from now on. Its reason is a {@linkcode CommandError}. */
   readonly lost: AbortSignal;
   /** Makes sure that it has stayed as it was up to now. @throws {CommandError} If that is not sure. */
@@ -50,7 +50,7 @@ export interface ReplicaImage extends Disposable {
  * @throws {CommandError} If it cannot be had in time.
  * @throws {CorruptionError | SystemError} If what a dead process left cannot be recovered.
  */
-export async function keepReplica(options: ImageOptions): Promise<ReplicaImage> {
+export async function holdReplica(options: HoldOptions): Promise<HeldReplica> {
   const { name, clock, signal, state, timeoutMs } = options;
   const deadlineMs = clock.monotonicMs() + timeoutMs;
   for (;;) {
@@ -72,7 +72,7 @@ export async function keepReplica(options: ImageOptions): Promise<ReplicaImage> 
   }
 }
 
-async function heldByServer(connection: ControlConnection, options: ImageOptions): Promise<ReplicaImage> {
+async function heldByServer(connection: ControlConnection, options: HoldOptions): Promise<HeldReplica> {
   const { name, timeoutMs, signal } = options;
   try {
     await connection.ask("hold-replica", { name }, { timeoutMs, signal });
@@ -97,7 +97,7 @@ async function heldByServer(connection: ControlConnection, options: ImageOptions
 }
 
 /** @throws {CommandError} If another process has one of the locks. */
-function lockedByUs({ places, rootState, fileSystem }: ImageOptions): ReplicaImage {
+function lockedByUs({ places, rootState, fileSystem }: HoldOptions): HeldReplica {
   using locks = new DisposableStack();
   locks.use(acquireLock(join(rootState, "server.lock"), { shared: true }));
   const path = join(places.stateDirectory, "replica.lock");
@@ -109,10 +109,10 @@ function lockedByUs({ places, rootState, fileSystem }: ImageOptions): ReplicaIma
     openReplica({ ...places, fileSystem, create: false }).close();
     alone.share();
   }
-  const held = locks.move();
+  const kept = locks.move();
   // Nobody can take them from us.
   const lost = new AbortController().signal;
-  return { lost, confirm: () => Promise.resolve(), [Symbol.dispose]: () => held.dispose() };
+  return { lost, confirm: () => Promise.resolve(), [Symbol.dispose]: () => kept.dispose() };
 }
 
 function acquireAlone(path: string): Lock | undefined {

@@ -3,8 +3,11 @@
  * @module
  */
 import { fstatSync } from "node:fs";
+import { yieldToSockets } from "../base/clock.ts";
 import { CommandError, errorCode, reasonOf, UsageError } from "../base/errors.ts";
 import { quote } from "../base/path.ts";
+import { writeBlock } from "../sys/device.ts";
+import { systemFileSystem } from "../sys/system.ts";
 import { RECORD_SIZE } from "../target/tar.ts";
 import type { Io } from "./mode.ts";
 
@@ -13,7 +16,7 @@ const STDOUT = 1;
 const CHARACTER = 0o2, REGULAR = 0o10;
 
 /** An open output. Disposing closes it; a file that was not finished is removed. */
-export interface ArchiveOutput extends Disposable {
+export interface TarOutput extends Disposable {
   /** @throws {CommandError} If it cannot be written to. */
   write(bytes: Uint8Array): Promise<void>;
   /** Ends the archive: a file survives power loss afterwards. */
@@ -21,14 +24,15 @@ export interface ArchiveOutput extends Disposable {
 }
 
 /** Stdout as output. @throws {UsageError} If a person looks at it. */
-export function stdoutOutput(io: Io): ArchiveOutput {
+export function stdoutOutput(io: Io): TarOutput {
   if (io.stdoutIsTerminal) {
     throw new UsageError(
       `Cannot write an archive to a terminal: redirect it to a file or device, pipe it to a command, or give --output FILE`,
     );
   }
   const { isCharacter } = kindOf(() => fstatSync(STDOUT));
-  const write = isCharacter ? inRecords((bytes) => io.writeStdout(bytes)) : io.writeStdout;
+  const isDevice = isCharacter && systemFileSystem().name === "linux";
+  const write = isDevice ? writeToDevice : io.writeStdout;
   return {
     write: (bytes) => explained("stdout", write(bytes)),
     finish: () => Promise.resolve(),
@@ -42,7 +46,7 @@ export function stdoutOutput(io: Io): ArchiveOutput {
  * @throws {UsageError} If there is such a file and `force` is not given.
  * @throws {CommandError} If it cannot be made.
  */
-export async function fileOutput(path: string, { force }: { force: boolean }): Promise<ArchiveOutput> {
+export async function fileOutput(path: string, { force }: { force: boolean }): Promise<TarOutput> {
   const { isCharacter, isSpecial } = kindOf(() => Deno.statSync(path));
   const file = await openFile(path, isSpecial ? { write: true } : createOptions(force));
   const write = async (bytes: Uint8Array) => {
@@ -80,8 +84,14 @@ async function openFile(path: string, options: Deno.OpenOptions): Promise<Deno.F
   }
 }
 
+async function writeToDevice(bytes: Uint8Array): Promise<void> {
+  await inRecords((record) => writeBlock(STDOUT, record, "stdout"))(bytes);
+  // Those calls kept the thread: signals, and the end of a hold, must be heard.
+  await yieldToSockets();
+}
+
 /** A tape keeps each write as a block of its own, and readers expect blocks of a record. */
-function inRecords(write: (bytes: Uint8Array) => Promise<void>): (bytes: Uint8Array) => Promise<void> {
+function inRecords(write: (bytes: Uint8Array) => Promise<void> | void): (bytes: Uint8Array) => Promise<void> {
   return async (bytes) => {
     for (let at = 0; at < bytes.length; at += RECORD_SIZE) await write(bytes.subarray(at, at + RECORD_SIZE));
   };

@@ -16,8 +16,8 @@ import type { OpenFile, Stat, Tree } from "../sys/file_system.ts";
 import { BlockOutput, type WriteBytes } from "./block_output.ts";
 import { encodeTarEnd, encodeTarEntry, paddingSize, type TarEntry } from "./tar.ts";
 
-/** What an archive is made of. */
-export interface ArchiveOptions {
+/** What a {@linkcode TarStream} is made of. */
+export interface TarStreamOptions {
   tree: Tree;
   /** An entry of the tree; it and everything below goes into the archive, under its whole path. `""` is all. */
   path: string;
@@ -29,14 +29,14 @@ export interface ArchiveOptions {
   signal: AbortSignal;
 }
 
-/** An archive that is being written. */
-export class Archive {
-  readonly #options: ArchiveOptions;
+/** A tar archive on its way out. */
+export class TarStream {
+  readonly #options: TarStreamOptions;
   readonly #output: BlockOutput;
   /** First names of files with several, and how many are still to come. */
   readonly #linked = new Map<string, { path: string; left: number }>();
 
-  constructor(options: ArchiveOptions) {
+  constructor(options: TarStreamOptions) {
     this.#options = options;
     this.#output = new BlockOutput(options.write);
   }
