@@ -116,7 +116,7 @@ async function makeVariety(source: string): Promise<void> {
     printf a >"$(printf 'a%.0s' {1..255})"; printf b >"$(printf '\\xfe%.0s' {1..255})"; printf c >"$(printf 'é%.0s' {1..127})"
     deep=$(printf 'directory-%02d/%.0s' {1..200}); mkdir -p "$deep"; printf deep >"$deep/file"
     odd=$(printf '\\xe9%.0s' {1..60}); mkdir -p "$odd/$odd/$odd/$odd"; printf odd >"$odd/$odd/$odd/$odd/$odd"
-    ln -s "$deep/file" long-link; ln -s "$odd/$odd/$odd" $'raw-link\\xff'; ln -s nowhere dangling; ln -s ü unicode-link
+    ln -s "$deep/file" long-link; ln -s "$odd/$odd/$odd" $'raw-link\\xff'; ln -s nowhere dangling; ln -s ü unicode-link; ln -s /etc/passwd absolute; ln -s ../../up up; touch -hd 2002-02-02T02:02:02.2Z absolute up
     printf x >suid; chown 1234:4321 suid; chmod 6755 suid; printf x >none; chmod 0 none
     printf x >ids; chown 4000000000:3000000000 ids; chown -h 77:88 dangling
     mkdir empty sticky closed; chmod 1777 sticky; printf in >closed/in; chmod 500 closed; chown 5:6 empty
