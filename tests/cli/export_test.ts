@@ -3,12 +3,13 @@
  * while its source writes on; and the hold ends with the export, however that ends. About 40 s.
  * @module
  */
-import { assert, assertEquals, assertGreater, assertStringIncludes } from "@std/assert";
+import { assertEquals, assertGreater, assertStringIncludes } from "@std/assert";
 import { assertSameTree, compareManifests, manifest } from "../testing/manifest.ts";
 import { lacks } from "../testing/needs.ts";
 import { type RunningProcess, runProcess, type RunResult, startProcess } from "../testing/process.ts";
 import { openReplication, type Replication } from "../testing/replication.ts";
 import { SelfDescribingLoad } from "../testing/self_describing_load.ts";
+import { tmpfsMount } from "../testing/temp.ts";
 import { run, start, understudyCommand } from "../testing/understudy.ts";
 import { waitFor } from "../testing/wait.ts";
 
@@ -307,11 +308,63 @@ Deno.test({
 });
 
 Deno.test({
+  name:
+    "a replica that cannot be had in time is not exported: its server is stuck, or a source keeps it locally",
+  ignore,
+  async fn() {
+    await using remote = await openReplication();
+    await Deno.writeTextFile(`${remote.source}/file`, "1");
+    await remote.mirror();
+    const file = `${remote.directory}/out.tar`;
+    const exported = (root: string) =>
+      run(["export", "replica", "--root", root, "--timeout", "500ms", "--output", file]);
+    remote.server.process.kill("SIGSTOP");
+    const stuck = await exported(remote.root);
+    remote.server.process.kill("SIGCONT");
+    assertEquals(
+      [stuck.code, stuck.stderr],
+      [1, `understudy: Cannot hold "replica": the daemon gave no answer in 500ms\n`],
+    );
+
+    await using local = await openReplication({ road: "local" });
+    await Deno.writeTextFile(`${local.source}/file`, "1");
+    await local.watch();
+    const inUse = await exported(local.directory);
+    assertEquals(inUse.code, 1);
+    assertStringIncludes(
+      inUse.stderr,
+      `Cannot export "replica": another understudy (pid ${local.daemon!.pid}) uses`,
+    );
+    assertEquals(await Deno.stat(file).catch(() => "removed"), "removed");
+    await local.stopWatching();
+    assertEquals((await exported(local.directory)).code, 0);
+  },
+});
+
+Deno.test({
+  name: "a disk that fills up fails the export, which leaves no part of a file",
+  ignore,
+  async fn() {
+    await using replication = await openReplication();
+    await Deno.writeFile(`${replication.source}/large`, new Uint8Array(8 * MiB).fill(1));
+    await replication.mirror();
+    await using mount = await tmpfsMount({ sizeBytes: 4 * MiB });
+    const file = `${mount.path}/out.tar`;
+    const full = await run(["export", "replica", "--root", replication.root, "-o", file]);
+    assertEquals([full.code, full.stderr], [
+      1,
+      `understudy: Cannot write the archive to "${file}": no space is left\n`,
+    ]);
+    assertEquals([...Deno.readDirSync(mount.path)], []);
+  },
+});
+
+Deno.test({
   name: "what cannot be read is named and counted, and the archive stays whole",
   ignore,
   async fn() {
     await using replication = await openReplication();
-    const { source, replica, directory } = replication;
+    const { source, replica } = replication;
     await Deno.writeFile(`${source}/large`, new Uint8Array(8 * MiB).fill(1));
     await Deno.writeTextFile(`${source}/small`, "small");
     await replication.mirror();
@@ -339,7 +392,6 @@ Deno.test({
       stalled.archive,
     );
     assertEquals(large.stdout, "0\nsmall");
-    assert(directory);
   },
 });
 
