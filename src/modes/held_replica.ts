@@ -9,6 +9,7 @@
 import { join } from "node:path";
 import type { Clock } from "../base/clock.ts";
 import { CommandError, reasonOf } from "../base/errors.ts";
+import { limits } from "../base/limits.ts";
 import { quote } from "../base/path.ts";
 import { ControlConnection } from "../control/connection.ts";
 import { controlSocketIn } from "../control/socket_path.ts";
@@ -16,9 +17,6 @@ import { acquireLock, type Lock } from "../store/lock_file.ts";
 import type { FileSystem } from "../sys/file_system.ts";
 import type { ReplicaPlaces } from "../target/places.ts";
 import { openReplica } from "../target/replica.ts";
-
-/** Pause between two tries while a server starts or stops, or another reader recovers the replica. */
-const RETRY_MS = 50;
 
 /** Which replica, and how to wait for it. */
 export interface HoldOptions {
@@ -62,7 +60,7 @@ export async function holdReplica(options: HoldOptions): Promise<HeldReplica> {
     } catch (error) {
       if (!(error instanceof CommandError)) throw error;
       if (clock.monotonicMs() < deadlineMs) {
-        await clock.sleep(RETRY_MS, signal);
+        await clock.sleep(limits.holdRetryMs, signal);
         continue;
       }
       throw new CommandError(reasonOf(error).replace(/^Cannot start/, `Cannot export ${quote(name)}`), {

@@ -3,18 +3,16 @@
  * these two are never held, however slow the reader is.
  * @module
  */
+import { limits } from "../base/limits.ts";
 
 /** Takes bytes and resolves when it is done with their buffer. */
 export type WriteBytes = (bytes: Uint8Array) => Promise<void>;
 
-/** Bytes of one buffer; a multiple of a tape's record. */
-const BUFFER_SIZE = 100 * 10_240;
-
 /** A stream of bytes on its way out. */
 export class BlockOutput {
   readonly #write: WriteBytes;
-  #buffer = new Uint8Array(BUFFER_SIZE);
-  #spare = new Uint8Array(BUFFER_SIZE);
+  #buffer = new Uint8Array(limits.exportBufferSize);
+  #spare = new Uint8Array(limits.exportBufferSize);
   #used = 0;
   #written = 0;
   #writing: Promise<void> = Promise.resolve();

@@ -48,10 +48,10 @@ export class TarStream {
     const pending = [path];
     for (let next = pending.pop(); next !== undefined; next = pending.pop()) {
       signal.throwIfAborted();
-      const stat = this.#attempt("read", next, (at) => this.#stat(at));
+      const stat = this.#attempt("read", next, () => this.#stat(next));
       if (stat === undefined) continue;
-      const isWritten = await this.#writeEntry(next, stat);
-      if (!isWritten || stat.kind !== "directory") continue;
+      await this.#writeEntry(next, stat);
+      if (stat.kind !== "directory") continue;
       for (const below of this.#below(next)) pending.push(below);
     }
   }
@@ -64,7 +64,7 @@ export class TarStream {
 
   /** Paths in a directory, the first one last. */
   #below(directory: string): string[] {
-    const entries = this.#attempt("list", directory, (path) => this.#options.tree.list(path)) ?? [];
+    const entries = this.#attempt("list", directory, () => this.#options.tree.list(directory)) ?? [];
     return entries.map(({ name }) => joinPath(directory, name)).filter((path) => path !== TARGET_STATE_NAME)
       .sort().reverse();
   }
@@ -75,38 +75,48 @@ export class TarStream {
     return stat;
   }
 
+  async #writeEntry(path: string, stat: Stat): Promise<void> {
+    const hasNames = stat.linkCount > 1 && stat.kind !== "directory";
+    const linkPath = hasNames ? this.#firstName(stat) : undefined;
+    if (linkPath !== undefined) return await this.#writeHeader(path, stat, { kind: "link", linkPath });
+    const isWritten = await this.#writeFirstName(path, stat);
+    if (isWritten && hasNames) this.#linked.set(identityOf(stat), { path, left: stat.linkCount - 1 });
+  }
+
   /** Gives whether the entry is in the archive now. */
-  async #writeEntry(path: string, stat: Stat): Promise<boolean> {
+  async #writeFirstName(path: string, stat: Stat): Promise<boolean> {
+    const { tree } = this.#options;
     switch (stat.kind) {
       case "file":
-        return await this.#writeFile(path, stat);
+        return await this.#writeFile(path);
+      case "directory":
+      case "fifo":
+        await this.#writeHeader(path, stat, { kind: stat.kind });
+        return true;
       case "symlink": {
-        const linkPath = this.#attempt("read", path, (at) => this.#options.tree.readLink(at));
-        return linkPath !== undefined && await this.#writeHeader(path, stat, { kind: "symlink", linkPath });
+        const linkPath = this.#attempt("read", path, () => tree.readLink(path));
+        if (linkPath !== undefined) await this.#writeHeader(path, stat, { kind: "symlink", linkPath });
+        return linkPath !== undefined;
       }
       case "block":
       case "character": {
         const device = this.#attempt("archive", path, () => deviceOf(stat));
-        return device !== undefined && await this.#writeHeader(path, stat, { kind: stat.kind, device });
+        if (device !== undefined) await this.#writeHeader(path, stat, { kind: stat.kind, device });
+        return device !== undefined;
       }
       case "socket":
         this.#tell("archive", path, "an archive cannot hold a socket");
         return false;
-      default:
-        return await this.#writeHeader(path, stat, { kind: stat.kind });
     }
   }
 
-  async #writeFile(path: string, stat: Stat): Promise<boolean> {
-    const linkPath = this.#firstName(stat);
-    if (linkPath !== undefined) return await this.#writeHeader(path, stat, { kind: "link", linkPath });
-    using file = this.#attempt("read", path, (at) => this.#options.tree.open(at, { access: "read" }));
-    if (file === undefined) return false;
-    // Size and contents of the very file that was opened.
-    const own = file.stat();
-    if (!await this.#writeHeader(path, own, { kind: "file", size: own.size })) return false;
-    await this.#writeContents(path, file, own.size);
-    if (own.linkCount > 1) this.#linked.set(identityOf(own), { path, left: own.linkCount - 1 });
+  /** Size and contents are those of the very file that is opened. */
+  async #writeFile(path: string): Promise<boolean> {
+    using file = this.#attempt("read", path, () => this.#options.tree.open(path, { access: "read" }));
+    const stat = file && this.#attempt("read", path, () => file.stat());
+    if (file === undefined || stat === undefined) return false;
+    await this.#writeHeader(path, stat, { kind: "file", size: stat.size });
+    await this.#writeContents(path, file, stat.size);
     return true;
   }
 
@@ -126,7 +136,6 @@ export class TarStream {
 
   /** The name under which a hard-linked file is in the archive already. */
   #firstName(stat: Stat): string | undefined {
-    if (stat.linkCount < 2) return undefined;
     const first = this.#linked.get(identityOf(stat));
     if (first !== undefined && --first.left === 0) this.#linked.delete(identityOf(stat));
     return first?.path;
@@ -136,22 +145,22 @@ export class TarStream {
     path: string,
     stat: Stat,
     what: Pick<TarEntry, "kind"> & Partial<Pick<TarEntry, "size" | "linkPath" | "device">>,
-  ): Promise<boolean> {
+  ): Promise<void> {
     const { mode, uid, gid, mtimeNs } = stat;
     const { xattrs = () => [] } = this.#options;
-    // A further name has the attributes of the first.
-    const attributes = what.kind === "link" ? [] : this.#attempt("read attributes of", path, xattrs);
-    if (attributes === undefined) return false;
+    // A further name has the attributes of the first. What has none that can be read is worth keeping nevertheless.
+    const attributes = what.kind === "link"
+      ? []
+      : this.#attempt("read attributes of", path, () => xattrs(path)) ?? [];
     await this.#output.add(
       encodeTarEntry({ path, mode, uid, gid, mtimeNs, size: 0, xattrs: attributes, ...what }),
     );
-    return true;
   }
 
   /** What `look` gives of an entry. The system's trouble becomes a problem. */
-  #attempt<T>(op: string, path: string, look: (path: string) => T): T | undefined {
+  #attempt<T>(op: string, path: string, look: () => T): T | undefined {
     try {
-      return look(path);
+      return look();
     } catch (error) {
       if (!(error instanceof SystemError)) throw error;
       this.#tell(op, path, reasonOf(error));

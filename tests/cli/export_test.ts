@@ -274,7 +274,7 @@ Deno.test({
     assertEquals(serving.code, 1);
     assertStringIncludes(serving.stderr, "Cannot start: another understudy");
     assertEquals(await stalled.goOn(), { code: 0, stderr: "" });
-    await bash(`cd "$1"; rm -r big same z pipe`, replica);
+    await bash(`cd "$1"; rm -r big same z pipe link far`, replica);
     await replication.startServer();
     await replication.flush();
     await replication.run(["verify", "--repair"]);
