@@ -13,7 +13,7 @@ import { limits } from "../base/limits.ts";
 import { quote } from "../base/path.ts";
 import { ControlConnection } from "../control/connection.ts";
 import { controlSocketIn } from "../control/socket_path.ts";
-import { acquireLock, type Lock } from "../store/lock_file.ts";
+import { acquireLock, type Lock, LockedError } from "../store/lock_file.ts";
 import type { FileSystem } from "../sys/file_system.ts";
 import type { ReplicaPlaces } from "../target/places.ts";
 import { openReplica } from "../target/replica.ts";
@@ -58,7 +58,7 @@ export async function holdReplica(options: HoldOptions): Promise<HeldReplica> {
     try {
       return lockedByUs(options);
     } catch (error) {
-      if (!(error instanceof CommandError)) throw error;
+      if (!(error instanceof LockedError)) throw error;
       if (clock.monotonicMs() < deadlineMs) {
         await clock.sleep(limits.holdRetryMs, signal);
         continue;
@@ -94,7 +94,7 @@ async function heldByServer(connection: ControlConnection, options: HoldOptions)
   };
 }
 
-/** @throws {CommandError} If another process has one of the locks. */
+/** @throws {LockedError} If another process has one of the locks. */
 function lockedByUs({ places, rootState, fileSystem }: HoldOptions): HeldReplica {
   using locks = new DisposableStack();
   locks.use(acquireLock(join(rootState, "server.lock"), { shared: true }));
@@ -117,7 +117,7 @@ function acquireAlone(path: string): Lock | undefined {
   try {
     return acquireLock(path);
   } catch (error) {
-    if (error instanceof CommandError) return undefined;
+    if (error instanceof LockedError) return undefined;
     throw error;
   }
 }

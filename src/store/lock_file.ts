@@ -18,13 +18,16 @@ export interface LockHolder {
   startedAt: string;
 }
 
+/** Another process, or this one, holds the lock. */
+export class LockedError extends CommandError {}
+
 /** A held lock; disposing frees it. */
 export interface Lock extends Disposable {
   readonly path: string;
   /**
    * Lets others hold it shared, too. What was alone stays safe from everybody who wants to be alone.
    *
-   * @throws {CommandError} If somebody took it in this very moment; then it is free.
+   * @throws {LockedError} If somebody took it in this very moment; then it is free.
    */
   share(): void;
 }
@@ -38,7 +41,7 @@ export interface AcquireOptions {
 /**
  * Takes a lock at once or not at all. Creates the file (0600), not its directory.
  *
- * @throws {CommandError} If another process, or this one, holds it.
+ * @throws {LockedError} If another process, or this one, holds it.
  */
 export function acquireLock(path: string, { shared = false }: AcquireOptions = {}): Lock {
   const file = Deno.openSync(path, { read: true, write: true, create: true, mode: 0o600 });
@@ -77,10 +80,10 @@ function writeHolder(file: Deno.FsFile, holder: LockHolder): void {
   file.writeSync(utf8(JSON.stringify(holder) + "\n"));
 }
 
-function alreadyHeld(path: string): CommandError {
+function alreadyHeld(path: string): LockedError {
   const holder = loadHolder(path);
   const who = holder === undefined ? "another understudy" : `another understudy (pid ${holder.pid})`;
-  return new CommandError(`Cannot start: ${who} uses ${quote(path)}`);
+  return new LockedError(`Cannot start: ${who} uses ${quote(path)}`);
 }
 
 /** What stands in the file. It is for people: a holder that is just starting may not have written it yet. */
