@@ -2,7 +2,7 @@
  * An open regular file through Deno's own calls.
  * @module
  */
-import type { AttributeChange, OpenFile, Stat } from "./file_system.ts";
+import type { AttributeChange, OpenFile, Stat, Xattr } from "./file_system.ts";
 import { systemError } from "./errno.ts";
 import { attempt, toDate, toStat } from "./portable_stat.ts";
 
@@ -62,6 +62,14 @@ export class PortableFile implements OpenFile {
         file.utimeSync(own.atime ?? new Date(), toDate(mtimeNs));
       }
     });
+  }
+
+  xattrs(): Xattr[] {
+    return [];
+  }
+
+  setXattr(name: string): void {
+    throw systemError("ENOTSUP", `set ${name} of`, this.#path);
   }
 
   sync(): void {
