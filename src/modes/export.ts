@@ -49,14 +49,16 @@ export async function run(args: string[], io: Io): Promise<ExitCode> {
     problemCount++;
     printProblems([problem], io);
   };
-  const stream = new TarStream({ tree, path, write, onProblem, signal });
+  const onLeftOut = (path: string, kind: string) =>
+    io.stderr(`understudy: ${quote(path)} is left out: an archive cannot hold a ${kind}\n`);
+  const stream = new TarStream({ tree, path, write, onProblem, onLeftOut, signal });
   await stream.writeEntries();
   // The end of the archive says that it is one of one moment.
   await orAborted(held.confirm(), signal);
   await stream.end();
   await output.finish();
   if (problemCount === 0) return exitCodes.done;
-  io.stderr(`understudy: ${problemCount} problems: what they name is not in the archive as it is\n`);
+  io.stderr(`understudy: ${problemCount} in all are not in the archive as they are in the replica\n`);
   return exitCodes.partial;
 }
 

@@ -19,7 +19,8 @@ The archive is of one moment: while a server runs, nothing is applied to the rep
 and goes on when this command ends, however it ends. While no server runs, none can start.
 
 The archive is in pax format. Names stand in it byte by byte, times with nanoseconds, owners by their numbers, names
-of one file as hard links; holes are written as zeros. GNU tar unpacks it all with "tar -xp --numeric-owner".
+of one file as hard links, extended attributes and ACLs; holes are written as zeros, sockets left out. GNU tar
+unpacks all of it with "tar -xp --numeric-owner --xattrs --xattrs-include='*' --acls".
 
 Options:
   --root DIR          root of the target server; must exist

@@ -23,6 +23,7 @@
  */
 import { ByteWriter, concatBytes, utf8 } from "../base/bytes.ts";
 import { pathToBytes } from "../base/path.ts";
+import type { Xattr } from "../sys/file_system.ts";
 import { aclText } from "./acl_text.ts";
 
 /** Bytes that everything in an archive is a multiple of. */
@@ -69,7 +70,7 @@ export interface TarEntry {
   /** Numbers of a device node. @default 0, 0 */
   device?: { major: number; minor: number };
   /** Extended attributes by their full names, ACLs among them. @default none */
-  xattrs?: Iterable<readonly [name: string, value: Uint8Array]>;
+  xattrs?: readonly Xattr[];
 }
 
 /** Bytes of zeros that follow contents of `size` bytes. */
@@ -106,7 +107,7 @@ export function encodeTarEntry(entry: TarEntry): Uint8Array<ArrayBuffer> {
   if (!header.number(136, 12, seconds) || !isWhole) records.add("mtime", utf8(decimalSeconds(mtimeNs)));
   header.number(329, 8, device?.major ?? 0);
   header.number(337, 8, device?.minor ?? 0);
-  for (const [attribute, value] of xattrs) addAttribute(records, attribute, value);
+  for (const xattr of xattrs) addXattr(records, xattr);
   return concatBytes(...records.blocks(), ...longNames, header.finish());
 }
 
@@ -117,7 +118,7 @@ function decimalSeconds(ns: bigint): string {
   return `${ns < 0n ? "-" : ""}${size / SECOND_NS}${digits === "" ? "" : "."}${digits}`;
 }
 
-function addAttribute(records: Records, name: string, value: Uint8Array): void {
+function addXattr(records: Records, { name, value }: Xattr): void {
   const text = name in aclRecords ? aclText(value) : undefined;
   if (text !== undefined) return records.add(aclRecords[name], utf8(text));
   // As GNU tar writes it: an equals sign would end the keyword.

@@ -12,7 +12,7 @@
 import { type Problem, reasonOf, SystemError } from "../base/errors.ts";
 import { joinPath } from "../base/path.ts";
 import { TARGET_STATE_NAME } from "../store/state_directory.ts";
-import type { OpenFile, Stat, Tree } from "../sys/file_system.ts";
+import type { Kind, OpenFile, Stat, Tree, Xattr } from "../sys/file_system.ts";
 import { BlockOutput, type WriteBytes } from "./block_output.ts";
 import { encodeTarEnd, encodeTarEntry, paddingSize, type TarEntry } from "./tar.ts";
 
@@ -24,10 +24,13 @@ export interface TarStreamOptions {
   write: WriteBytes;
   /** Told of each entry that cannot be archived, or not as it is. */
   onProblem: (problem: Problem) => void;
-  /** Extended attributes of an entry, ACLs among them. @default none */
-  xattrs?: (path: string) => Iterable<readonly [name: string, value: Uint8Array]>;
+  /** Told of each entry that no archive can hold: a socket. */
+  onLeftOut: (path: string, kind: Kind) => void;
   signal: AbortSignal;
 }
+
+/** What tells one kind of entry from others. A further name of an entry has the attributes of the first. */
+type HeaderParts = Pick<TarEntry, "kind" | "linkPath" | "device" | "xattrs"> & { size?: number };
 
 /** A tar archive on its way out. */
 export class TarStream {
@@ -91,21 +94,23 @@ export class TarStream {
         return await this.#writeFile(path);
       case "directory":
       case "fifo":
-        await this.#writeHeader(path, stat, { kind: stat.kind });
+        await this.#writeHeader(path, stat, { kind: stat.kind, xattrs: this.#xattrs(path) });
         return true;
       case "symlink": {
         const linkPath = this.#attempt("read", path, () => tree.readLink(path));
-        if (linkPath !== undefined) await this.#writeHeader(path, stat, { kind: "symlink", linkPath });
-        return linkPath !== undefined;
+        if (linkPath === undefined) return false;
+        await this.#writeHeader(path, stat, { kind: "symlink", linkPath, xattrs: this.#xattrs(path) });
+        return true;
       }
       case "block":
       case "character": {
         const device = this.#attempt("archive", path, () => deviceOf(stat));
-        if (device !== undefined) await this.#writeHeader(path, stat, { kind: stat.kind, device });
-        return device !== undefined;
+        if (device === undefined) return false;
+        await this.#writeHeader(path, stat, { kind: stat.kind, device, xattrs: this.#xattrs(path) });
+        return true;
       }
       case "socket":
-        this.#tell("archive", path, "an archive cannot hold a socket");
+        this.#options.onLeftOut(path, stat.kind);
         return false;
     }
   }
@@ -115,7 +120,8 @@ export class TarStream {
     using file = this.#attempt("read", path, () => this.#options.tree.open(path, { access: "read" }));
     const stat = file && this.#attempt("read", path, () => file.stat());
     if (file === undefined || stat === undefined) return false;
-    await this.#writeHeader(path, stat, { kind: "file", size: stat.size });
+    const xattrs = this.#xattrs(path, file);
+    await this.#writeHeader(path, stat, { kind: "file", size: stat.size, xattrs });
     await this.#writeContents(path, file, stat.size);
     return true;
   }
@@ -141,20 +147,16 @@ export class TarStream {
     return first?.path;
   }
 
-  async #writeHeader(
-    path: string,
-    stat: Stat,
-    what: Pick<TarEntry, "kind"> & Partial<Pick<TarEntry, "size" | "linkPath" | "device">>,
-  ): Promise<void> {
+  async #writeHeader(path: string, stat: Stat, what: HeaderParts): Promise<void> {
     const { mode, uid, gid, mtimeNs } = stat;
-    const { xattrs = () => [] } = this.#options;
-    // A further name has the attributes of the first. What has none that can be read is worth keeping nevertheless.
-    const attributes = what.kind === "link"
-      ? []
-      : this.#attempt("read attributes of", path, () => xattrs(path)) ?? [];
-    await this.#output.add(
-      encodeTarEntry({ path, mode, uid, gid, mtimeNs, size: 0, xattrs: attributes, ...what }),
-    );
+    await this.#output.add(encodeTarEntry({ path, mode, uid, gid, mtimeNs, size: 0, ...what }));
+  }
+
+  /** What has none that can be read is worth keeping nevertheless. */
+  #xattrs(path: string, holder?: OpenFile): readonly Xattr[] {
+    const { tree } = this.#options;
+    const look = () => holder === undefined ? tree.xattrs(path) : holder.xattrs();
+    return this.#attempt("read attributes of", path, look) ?? [];
   }
 
   /** What `look` gives of an entry. The system's trouble becomes a problem. */
@@ -197,7 +199,7 @@ function readUpTo(
  *
  * @throws {SystemError} If the system's attributes do not tell them.
  */
-function deviceOf({ device }: Stat & { device?: string }): { major: number; minor: number } {
+function deviceOf({ device }: Stat): { major: number; minor: number } {
   const numbers = /^(\d+):(\d+)$/.exec(device ?? "");
   if (numbers === null) throw new SystemError("ENOTSUP", "the numbers of its device are not known");
   return { major: Number(numbers[1]), minor: Number(numbers[2]) };

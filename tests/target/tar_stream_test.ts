@@ -1,7 +1,7 @@
 import { assertEquals, assertRejects } from "@std/assert";
 import { utf8 } from "../../src/base/bytes.ts";
 import { type Problem, SystemError } from "../../src/base/errors.ts";
-import type { Stat, Tree } from "../../src/sys/file_system.ts";
+import type { Kind, Tree } from "../../src/sys/file_system.ts";
 import { systemFileSystem } from "../../src/sys/system.ts";
 import { BlockOutput } from "../../src/target/block_output.ts";
 import { TarStream, type TarStreamOptions } from "../../src/target/tar_stream.ts";
@@ -23,6 +23,7 @@ async function streamed(
     path: "",
     write: (bytes) => Promise.resolve(void parts.push(bytes.slice())),
     onProblem: (problem) => problems.push(problem),
+    onLeftOut: () => {},
     signal: new AbortController().signal,
     ...change,
   });
@@ -31,17 +32,11 @@ async function streamed(
   return { bytes: new Uint8Array(await new Blob(parts as BlobPart[]).arrayBuffer()), problems };
 }
 
-/** A tree whose attributes say what the test wants of some paths. */
-function treeWith(tree: Tree, stats: Record<string, Partial<Stat> & { device?: string }>): Tree {
+/** A tree with other answers to some calls. */
+function treeWith(tree: Tree, answers: Partial<Tree>): Tree {
   return new Proxy(tree, {
     get(target, name) {
-      if (name === "stat") {
-        return (path: string) => {
-          const stat = target.stat(path);
-          return stat && { ...stat, ...stats[path] };
-        };
-      }
-      const value = Reflect.get(target, name);
+      const value = Reflect.get(answers, name) ?? Reflect.get(target, name);
       return typeof value === "function" ? value.bind(target) : value;
     },
   });
@@ -53,26 +48,25 @@ async function list(bytes: Uint8Array): Promise<string[]> {
 }
 
 Deno.test({
-  name: "TarStream writes device nodes by the numbers that the system tells, and names those without",
+  name: "TarStream names a device node whose numbers are not known, and a socket",
   ignore,
   async fn() {
     await using directory = await tempDirectory();
-    for (const name of ["disk", "null", "unknown"]) await Deno.writeTextFile(`${directory.path}/${name}`, "");
+    for (const name of ["file", "node", "socket"]) await Deno.writeTextFile(`${directory.path}/${name}`, "");
     using real = systemFileSystem().openTree(directory.path);
+    const kinds: Record<string, Kind> = { node: "character", socket: "socket" };
     const tree = treeWith(real, {
-      disk: { kind: "block", device: "259:70000" },
-      null: { kind: "character", device: "1:3" },
-      unknown: { kind: "character" },
+      stat: (path) => ({ ...real.stat(path)!, ...path in kinds && { kind: kinds[path], device: "" } }),
     });
-    const { bytes, problems } = await streamed(tree);
-    const lines = await list(bytes);
-    assertEquals(lines.map((line) => line.split(/ +/)).slice(1).map((line) => [line[0][0], line[2]]), [
-      ["b", "259,70000"],
-      ["c", "1,3"],
-    ]);
+    const leftOut: string[] = [];
+    const { bytes, problems } = await streamed(tree, {
+      onLeftOut: (path, kind) => leftOut.push(`${path} ${kind}`),
+    });
+    assertEquals((await list(bytes)).length, 2);
     assertEquals(problems, [
-      { path: "unknown", op: "archive", reason: "the numbers of its device are not known" },
+      { path: "node", op: "archive", reason: "the numbers of its device are not known" },
     ]);
+    assertEquals(leftOut, ["socket socket"]);
   },
 });
 
@@ -81,25 +75,28 @@ Deno.test({
   ignore,
   async fn() {
     await using directory = await tempDirectory();
-    for (const name of ["a", "b"]) await Deno.writeTextFile(`${directory.path}/${name}`, name);
-    await Deno.link(`${directory.path}/a`, `${directory.path}/c`);
-    using tree = systemFileSystem().openTree(directory.path);
+    for (const name of ["a", "b"]) await Deno.mkdir(`${directory.path}/${name}`);
+    await Deno.symlink("x", `${directory.path}/c`);
+    await runProcess("ln", ["-P", "c", "d"], { cwd: directory.path, expectCode: 0 });
+    using real = systemFileSystem().openTree(directory.path);
     const asked: string[] = [];
-    const { bytes, problems } = await streamed(tree, {
+    const tree = treeWith(real, {
       xattrs(path) {
         asked.push(path);
         if (path === "b") throw new SystemError("EIO", "Cannot read attributes: EIO");
-        return [["user.name", utf8(`of ${path}`)]];
+        return [{ name: "user.name", value: utf8(`of ${path}`) }];
       },
     });
-    assertEquals(asked, ["", "a", "b"]);
+    const { bytes, problems } = await streamed(tree);
+    assertEquals(asked, ["", "a", "b", "c"]);
     assertEquals(problems.map(({ path, op }) => [path, op]), [["b", "read attributes of"]]);
     const text = new TextDecoder().decode(bytes);
     assertEquals(text.match(/SCHILY\.xattr\.user\.name=of .*/g), [
       "SCHILY.xattr.user.name=of ",
       "SCHILY.xattr.user.name=of a",
+      "SCHILY.xattr.user.name=of c",
     ]);
-    assertEquals((await list(bytes)).length, 4);
+    assertEquals((await list(bytes)).length, 5);
   },
 });
 

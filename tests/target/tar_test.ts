@@ -156,14 +156,18 @@ Deno.test({
           path: "file",
           mode: 0o674,
           xattrs: [
-            ["user.text", utf8("value")],
-            ["user.bytes", new Uint8Array([0, 10, 61, 255])],
-            ["user.a=b%3D", utf8("odd")],
-            ["trusted.x", utf8("t")],
-            ["system.posix_acl_access", acl],
+            { name: "user.text", value: utf8("value") },
+            { name: "user.bytes", value: new Uint8Array([0, 10, 61, 255]) },
+            { name: "user.a=b%3D", value: utf8("odd") },
+            { name: "trusted.x", value: utf8("t") },
+            { name: "system.posix_acl_access", value: acl },
           ],
         }),
-        entry({ path: "directory", kind: "directory", xattrs: [["system.posix_acl_default", acl]] }),
+        entry({
+          path: "directory",
+          kind: "directory",
+          xattrs: [{ name: "system.posix_acl_default", value: acl }],
+        }),
       ],
       place.path,
       ["--xattrs", "--xattrs-include=*", "--acls"],
@@ -224,7 +228,9 @@ Deno.test("encodeTarEnd() fills up whole records and has two blocks of zeros at 
 Deno.test("encodeTarEntry() counts the digits of a record's length", () => {
   // " path=" and the line feed are seven bytes, the digits two or three.
   for (let size = 60; size < 1100; size++) {
-    const bytes = encodeTarEntry(entry({ path: "x", xattrs: [["user.a", new Uint8Array(size)]] }));
+    const bytes = encodeTarEntry(
+      entry({ path: "x", xattrs: [{ name: "user.a", value: new Uint8Array(size) }] }),
+    );
     const record = bytes.subarray(BLOCK_SIZE);
     const space = record.indexOf(0x20);
     const length = Number(new TextDecoder().decode(record.subarray(0, space)));
