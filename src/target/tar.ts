@@ -21,7 +21,7 @@
  * - ACLs become text (`SCHILY.acl.access`): as a raw attribute neither of the two restores them.
  * @module
  */
-import { ByteWriter, concatBytes, utf8 } from "../base/bytes.ts";
+import { concatBytes, utf8 } from "../base/bytes.ts";
 import { pathToBytes } from "../base/path.ts";
 import type { Xattr } from "../sys/file_system.ts";
 import { aclText } from "./acl_text.ts";
@@ -99,14 +99,16 @@ export function encodeTarEntry(entry: TarEntry): Uint8Array<ArrayBuffer> {
   if (!linkPath.isWellFormed()) longNames.push(...linkFits ? [] : [encodeLongName("K", link)]);
   else if (!linkFits || isForeign(link)) records.add("linkpath", link);
   header.number(100, 8, mode);
-  if (!header.number(108, 8, uid)) records.add("uid", utf8(`${uid}`));
-  if (!header.number(116, 8, gid)) records.add("gid", utf8(`${gid}`));
-  if (!header.number(124, 12, size)) records.add("size", utf8(`${size}`));
+  if (!header.number(108, 8, uid)) records.addText("uid", `${uid}`);
+  if (!header.number(116, 8, gid)) records.addText("gid", `${gid}`);
+  if (!header.number(124, 12, size)) records.addText("size", `${size}`);
   const isWhole = mtimeNs >= 0n && mtimeNs % SECOND_NS === 0n;
   const seconds = mtimeNs >= 0n ? Number(mtimeNs / SECOND_NS) : 0;
-  if (!header.number(136, 12, seconds) || !isWhole) records.add("mtime", utf8(decimalSeconds(mtimeNs)));
-  header.number(329, 8, device?.major ?? 0);
-  header.number(337, 8, device?.minor ?? 0);
+  if (!header.number(136, 12, seconds) || !isWhole) records.addText("mtime", decimalSeconds(mtimeNs));
+  if (device !== undefined) {
+    header.number(329, 8, device.major);
+    header.number(337, 8, device.minor);
+  }
   for (const xattr of xattrs) addXattr(records, xattr);
   return concatBytes(...records.blocks(), ...longNames, header.finish());
 }
@@ -120,7 +122,7 @@ function decimalSeconds(ns: bigint): string {
 
 function addXattr(records: Records, { name, value }: Xattr): void {
   const text = name in aclRecords ? aclText(value) : undefined;
-  if (text !== undefined) return records.add(aclRecords[name], utf8(text));
+  if (text !== undefined) return records.addText(aclRecords[name], text);
   // As GNU tar writes it: an equals sign would end the keyword.
   const keyword = name.replaceAll("%", "%25").replaceAll("=", "%3D");
   records.add(`SCHILY.xattr.${keyword}`, value);
@@ -142,31 +144,46 @@ function encodeLongName(type: "L" | "K", name: Uint8Array): Uint8Array {
   return concatBytes(header.finish(), name, new Uint8Array(1 + paddingSize(size)));
 }
 
+const paxHeaderName = utf8("././@PaxHeader");
+
 /** Records of a pax header. */
 class Records {
-  readonly #bytes = new ByteWriter();
+  readonly #parts: Uint8Array[] = [];
+  #size = 0;
 
   add(keyword: string, value: Uint8Array): void {
     const key = pathToBytes(keyword);
-    const rest = key.length + value.length + " =\n".length;
-    let size = rest + `${rest}`.length;
-    // Counting the digits of the length may give it one more.
-    size = rest + `${size}`.length;
-    this.#bytes.raw(utf8(`${size} `)).raw(key).raw(utf8("=")).raw(value).raw(utf8("\n"));
+    const length = recordLength(key.length + value.length);
+    this.#push(concatBytes(utf8(`${length} `), key, utf8("="), value, utf8("\n")));
+  }
+
+  /** A record of ASCII alone. */
+  addText(keyword: string, value: string): void {
+    this.#push(utf8(`${recordLength(keyword.length + value.length)} ${keyword}=${value}\n`));
   }
 
   /** Header and records, or nothing if there is no record. */
-  *blocks(): Generator<Uint8Array> {
-    const { size } = this.#bytes;
-    if (size === 0) return;
+  blocks(): Uint8Array[] {
+    if (this.#size === 0) return [];
     const header = new Header("x");
-    header.bytes(0, NAME_SIZE, utf8("././@PaxHeader"));
+    header.bytes(0, NAME_SIZE, paxHeaderName);
     header.number(100, 8, 0o644);
-    header.number(124, 12, size);
-    yield header.finish();
-    yield this.#bytes.take();
-    yield new Uint8Array(paddingSize(size));
+    header.number(124, 12, this.#size);
+    return [header.finish(), ...this.#parts, new Uint8Array(paddingSize(this.#size))];
   }
+
+  #push(record: Uint8Array): void {
+    this.#parts.push(record);
+    this.#size += record.length;
+  }
+}
+
+/** Length of a record whose keyword and value have so many bytes: it counts its own digits. */
+function recordLength(size: number): number {
+  const rest = size + " =\n".length;
+  const almost = rest + `${rest}`.length;
+  // With its digits it may have one digit more.
+  return rest + `${almost}`.length;
 }
 
 /** Fields of numbers: where they begin and how large they are. */
