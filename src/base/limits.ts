@@ -337,6 +337,10 @@ export const limits = {
   applyInboxBytes: 16 * MiB,
   /** Bytes of answers on their way out of it; more are not yet computed. */
   applyOutboxBytes: 4 * MiB,
+  /** Bytes of one of the two buffers of an export; whole records of a tape. With both full it waits for its reader. */
+  exportBufferSize: 100 * 10_240,
+  /** Pause between two tries to hold a replica while a server starts or stops, or another export recovers it. */
+  holdRetryMs: 50,
 
   // ——— Process ———
 

@@ -62,6 +62,12 @@ export interface ResumeRequest {
   target?: string;
 }
 
+/** Arguments of `hold-replica`. */
+export interface HoldReplicaRequest {
+  /** Name of the replica. */
+  name: string;
+}
+
 /** Arguments of `commit`. */
 export interface CommitRequest {
   /** The new mode; it stays as it is if that is left out. */
@@ -100,6 +106,8 @@ export interface ControlCommands {
   purge: { args: PurgeRequest; result: PurgeResult };
   hold: { args: HoldRequest; result: HoldResult };
   resume: { args: ResumeRequest; result: HoldResult };
+  /** Of a target server. The replica stays as it is until the connection that asked ends. */
+  "hold-replica": { args: HoldReplicaRequest; result: null };
   commit: { args: CommitRequest; result: CommitStatus };
   flow: { args: FlowRequest; result: { targets: FlowStatus[] } };
   connect: { args: TargetRequest; result: TargetsResult };

@@ -7,7 +7,8 @@
  * ← {"result":{"committed":true,"waiting":[]}}\n      or   {"error":{"name":"CommandError","message":"Cannot …"}}\n
  * ```
  *
- * A connection may ask again after the answer. When the asker hangs up, what it asked for is aborted.
+ * A connection may ask again after the answer. When the asker hangs up, what it asked for is aborted; what is to last
+ * only while the asker lives, such as a hold, ends then too.
  * @module
  */
 import { utf8 } from "../base/bytes.ts";
@@ -18,7 +19,7 @@ import { LineReader, writeAll } from "./line_reader.ts";
 import { makeSocketPath, removeSocketPath, resolveSocketPath } from "./socket_path.ts";
 import { errorToWire } from "./wire_error.ts";
 
-/** Answers one command. `signal` aborts when the asker is gone or the daemon stops. */
+/** Answers one command. `signal` aborts when the asker is gone, also after the answer, or the daemon stops. */
 export type ControlHandler = (args: unknown, signal: AbortSignal) => Promise<unknown>;
 
 /** What {@linkcode serveControl} needs. */
@@ -120,20 +121,22 @@ async function serveConnection(
   stopping: AbortSignal,
 ): Promise<void> {
   const lines = new LineReader(conn, limits.controlRequestSizeMax);
+  const gone = new AbortController();
+  const signal = AbortSignal.any([gone.signal, stopping]);
   try {
     let next = lines.read();
     for (;;) {
       const line = await next;
       if (line === undefined) return;
-      const gone = new AbortController();
       // Reading on tells when the asker hangs up.
       next = lines.read();
       next.then((after) => after === undefined && gone.abort(), () => gone.abort());
-      await answer(conn, await respond(line, handlers, AbortSignal.any([gone.signal, stopping])));
+      await answer(conn, await respond(line, handlers, signal));
     }
   } catch (error) {
     await answer(conn, { error: errorToWire(error) }).catch(() => {});
   } finally {
+    gone.abort();
     closeQuietly(conn);
   }
 }

@@ -81,6 +81,11 @@ export const commands: Record<string, Command> = {
     loadHelp: async () => (await import("./hold.ts")).resumeHelp,
     load: async () => ({ run: (await import("./hold.ts")).runResume }),
   },
+  "export": {
+    summary: "write a replica as a tar stream",
+    loadHelp: async () => (await import("./export_options.ts")).help,
+    load: () => import("./export.ts"),
+  },
   "commit": {
     summary: "show or change when a change counts as committed",
     loadHelp: async () => (await import("./commit.ts")).help,
@@ -124,7 +129,6 @@ export const laterCommands: readonly string[] = [
   "versions",
   "archive",
   "promote",
-  "export",
   "discover",
   "completions",
 ];

@@ -22,6 +22,12 @@ export interface Io {
   /** Writes text; the caller puts line feeds in. Silently does nothing when nobody reads any more. */
   stdout(text: string): void;
   stderr(text: string): void;
+  /**
+   * Writes bytes to stdout, all of them, and keeps their buffer until then.
+   *
+   * @throws {Error} If they cannot be written: nobody reads any more, the disk is full.
+   */
+  writeStdout(bytes: Uint8Array): Promise<void>;
   /** Whether a person looks at stdout. */
   stdoutIsTerminal: boolean;
   /** Width of the terminal in characters; 80 where there is none. */

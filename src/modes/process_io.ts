@@ -15,6 +15,7 @@ export function processIo(signal: AbortSignal): Io {
   return {
     stdout: writer(Deno.stdout),
     stderr: writer(Deno.stderr),
+    writeStdout,
     stdoutIsTerminal: Deno.stdout.isTerminal(),
     // A terminal can be resized meanwhile.
     get columns() {
@@ -61,6 +62,18 @@ function writer(stream: { writeSync(bytes: Uint8Array): number }): (text: string
       }
     }
   };
+}
+
+async function writeStdout(bytes: Uint8Array): Promise<void> {
+  for (let at = 0; at < bytes.length;) {
+    try {
+      at += await Deno.stdout.write(bytes.subarray(at));
+    } catch (error) {
+      // As above; there is no way to be told when it has had its moment.
+      if (!(error instanceof Deno.errors.WouldBlock)) throw error;
+      await systemClock.sleep(1);
+    }
+  }
 }
 
 const pause = new Int32Array(new SharedArrayBuffer(4));

@@ -13,7 +13,7 @@ import type { TargetStatus } from "../base/status.ts";
 import type { ControlHandlers } from "../control/api.ts";
 import { serveHttp } from "../control/http.ts";
 import { type ControlHandler, serveControl } from "../control/server.ts";
-import { controlSocketIn } from "../control/socket_path.ts";
+import { controlSocketIn, pointToSocket } from "../control/socket_path.ts";
 import { removeIfThere, writeDurably } from "../store/durable.ts";
 import { acquireLock } from "../store/lock_file.ts";
 import { PairingStore } from "../store/pairing.ts";
@@ -24,7 +24,7 @@ import {
   targetStateDirectory,
 } from "../store/state_directory.ts";
 import { systemFileSystem } from "../sys/system.ts";
-import { serverPlaces } from "../target/places.ts";
+import { realPathOf, serverPlaces } from "../target/places.ts";
 import { TargetServer } from "../target/server.ts";
 import { type ExitCode, type Io, printJson, stoppedExitCode } from "./mode.ts";
 import { ownKeyPair } from "./own_key.ts";
@@ -39,6 +39,11 @@ export async function run(args: string[], io: Io): Promise<ExitCode> {
   const state = options.state ?? targetStateDirectory(root);
   makeStateDirectory(state);
   using _lock = acquireLock(join(state, "server.lock"));
+  // Whoever looks at the root alone must see that it is served, wherever the state is.
+  const rootState = targetStateDirectory(root);
+  makeStateDirectory(rootState);
+  const isElsewhere = realPathOf(state) !== realPathOf(rootState);
+  using _rootLock = isElsewhere ? acquireLock(join(rootState, "server.lock")) : undefined;
   const listener = listen(options.listen);
   const address = formatAddress({ hostname: options.listen.hostname, port: listener.addr.port });
   const log = createLog({ write: io.stderr });
@@ -68,11 +73,18 @@ export async function run(args: string[], io: Io): Promise<ExitCode> {
     listen: address,
     replicas: await server.status(),
   });
-  const handlers: ControlHandlers = { status };
-  await using _control = await serveControl({
+  const handlers: ControlHandlers = {
+    status,
+    async "hold-replica"({ name }, signal) {
+      await server.hold(String(name), signal);
+      return null;
+    },
+  };
+  await using control = await serveControl({
     path: controlSocketIn(state),
     handlers: handlers as Record<string, ControlHandler>,
   });
+  using _pointer = isElsewhere ? pointToSocket(rootState, control.socketPath) : undefined;
   await using _http = options.http && serveHttp({ address: options.http, status });
   writeDurably(listenPath(state), utf8(`${address}\n`));
   if (options.json) printJson(io, { event: "listening", address });

@@ -59,8 +59,9 @@ export class Condition {
   now(): { state: LaneState; reason: string } {
     const { agenda, backlog, connection, flow, rootStands, stream } = this.#options;
     if (connection.state === "refused") return { state: "refused", reason: connection.reason };
-    if (connection.state !== "connected") return { state: "disconnected", reason: connection.reason };
+    // A target may say so before it begins the session.
     if (this.blockedReason) return { state: "blocked", reason: this.blockedReason };
+    if (connection.state !== "connected") return { state: "disconnected", reason: connection.reason };
     if (!rootStands()) return { state: "blocked", reason: "the root is gone" };
     if (this.deletionsWait) return { state: "blocked", reason: this.deletionsWait };
     if (this.heldSince) return { state: "held", reason: `since ${this.heldSince}` };

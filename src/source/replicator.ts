@@ -533,6 +533,7 @@ export class Replicator {
   }
 
   #loseSession(error: unknown): void {
+    this.#condition.blockedReason = "";
     this.lane.detach();
     this.#requests.disconnect();
     this.#options.log.debug(reasonOf(error));

@@ -112,6 +112,22 @@ export class ApplyClient {
     return (await this.#ask({ kind: "stats" }, "stats")).stats;
   }
 
+  /**
+   * Has nothing more applied until {@linkcode release}: when it returns the live tree is at a group boundary and stays
+   * as it is, also over sessions. The sender is told `reason`.
+   *
+   * @throws {TransientError} If the machine's trouble left a group half done, or the Worker failed.
+   */
+  async hold(reason: string): Promise<void> {
+    const { trouble } = await this.#ask({ kind: "hold", reason }, "held");
+    if (trouble !== "") throw new TransientError(trouble);
+  }
+
+  /** Ends a hold; what came meanwhile is applied. */
+  release(): void {
+    if (this.#failure === undefined) this.#post({ kind: "release" });
+  }
+
   /** Ends the session, closes the replica in order and ends the Worker. Never throws for a Worker that failed. */
   async close(): Promise<void> {
     if (this.#failure === undefined) {

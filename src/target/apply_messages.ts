@@ -8,6 +8,8 @@
  *   attach, bytes… ──────────────────▶ bytes…, applied…, ended
  *   room ────────────────────────────▶            (answers were taken)
  *   detach ──────────────────────────▶ detached   (after the last bytes)
+ *   hold ────────────────────────────▶ held       (nothing is applied from then on)
+ *   release ─────────────────────────▶
  *   stats, close ────────────────────▶ stats, closed
  * shared     Int32Array: messages posted · bytes of answers taken · whether the Worker waits for room
  * ```
@@ -43,6 +45,9 @@ export type ApplyRequest =
   | { kind: "attach" }
   | { kind: "detach" }
   | { kind: "room" }
+  /** `reason` is told to the sender. */
+  | { kind: "hold"; reason: string }
+  | { kind: "release" }
   | { kind: "stats" }
   | { kind: "close" };
 
@@ -56,6 +61,8 @@ export type ApplyReply =
   /** The session did something that it may not, or met trouble. Nothing more of it is taken. */
   | { kind: "ended"; error: PortableError }
   | { kind: "detached" }
+  /** `trouble` says why it cannot be held, or `""`. */
+  | { kind: "held"; trouble: string }
   | { kind: "stats"; stats: ReplicaStats }
   | { kind: "closed" };
 

@@ -5,7 +5,7 @@
  * @module
  */
 import { setImmediate } from "node:timers";
-import { assert, ProtocolError, TransientError } from "../base/errors.ts";
+import { assert, ProtocolError, reasonOf, TransientError } from "../base/errors.ts";
 import { limits } from "../base/limits.ts";
 import { initHasher } from "../mirror/signature.ts";
 import { systemFileSystem } from "../sys/system.ts";
@@ -21,6 +21,7 @@ import {
 } from "./apply_messages.ts";
 import { Receiver } from "./receive.ts";
 import { openReplica, type Replica } from "./replica.ts";
+import { isMachineTrouble } from "./trouble.ts";
 
 const port = self as unknown as {
   postMessage(message: unknown, transfer?: Transferable[]): void;
@@ -38,6 +39,7 @@ class ApplyHost {
   /** Bytes of answers sent, modulo 2^32. */
   #sentBytes = 0;
   #turnIsDue = false;
+  #heldReason = "";
   #retryTimer: ReturnType<typeof setTimeout> | undefined;
 
   constructor(replica: Replica, place: ApplyPlace, shared: SharedArrayBuffer) {
@@ -54,6 +56,7 @@ class ApplyHost {
         this.#receiver = new Receiver(this.#replica, {
           agent: this.#agent,
           send: (message) => this.#send(message),
+          heldReason: this.#heldReason,
         });
         return;
       case "detach":
@@ -61,6 +64,10 @@ class ApplyHost {
         return reply({ kind: "detached" });
       case "room":
         return this.#turnSoon();
+      case "hold":
+        return reply({ kind: "held", trouble: this.#hold(data.reason) });
+      case "release":
+        return this.#release();
       case "stats":
         return reply({ kind: "stats", stats: this.#replica.stats.snapshot() });
       case "close":
@@ -79,6 +86,33 @@ class ApplyHost {
       receiver.handle(decodeMessage(bytes));
       const isLast = Atomics.load(this.#shared, POSTED) === this.#takenCount;
       if (receiver.blockedReason === "" && (isLast || receiver.hasFullGroup)) this.#flush(receiver);
+    });
+    this.#turnSoon();
+  }
+
+  /** Gives why the replica cannot be held, or `""`. */
+  #hold(reason: string): string {
+    const trouble = this.#receiver?.hold(reason) ?? this.#recover();
+    if (trouble === "") this.#heldReason = reason;
+    return trouble;
+  }
+
+  /** Without a session nothing is gathered; what an earlier one left half done is set right. */
+  #recover(): string {
+    try {
+      this.#replica.recoverIfNeeded();
+      return "";
+    } catch (error) {
+      if (!isMachineTrouble(error)) throw error;
+      return reasonOf(error);
+    }
+  }
+
+  #release(): void {
+    this.#heldReason = "";
+    this.#serve((receiver) => {
+      receiver.release();
+      this.#flush(receiver);
     });
     this.#turnSoon();
   }

@@ -18,7 +18,9 @@ const STATE_NAME = ".understudy";
 
 /** One replica's places. */
 export interface ReplicaPlaces {
+  /** Absolute path of the live tree. */
   replicaRoot: string;
+  /** Absolute path of our state of it, on the same file system. */
   stateDirectory: string;
 }
 

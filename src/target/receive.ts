@@ -14,6 +14,7 @@
  * - An op is applied once: sequences up to the durable one are skipped, a gap ends the session.
  * - Nothing is acked that is not durable.
  * - An answer shows the effect of every op that came before its question.
+ * - While it is held nothing is applied, and so nothing acked or answered.
  * @module
  */
 import { ProtocolError, reasonOf, TransientError } from "../base/errors.ts";
@@ -34,6 +35,8 @@ export interface ReceiverOptions {
   send(message: Message): void;
   /** Program and version, for the sender's people. */
   agent: string;
+  /** See {@linkcode Receiver.hold}; held from the beginning. @default {""} */
+  heldReason?: string;
 }
 
 /** Touched rows read at once. */
@@ -52,6 +55,7 @@ export class Receiver {
   /** Ops of the next group: fewer after trouble of the machine. */
   #groupOpsMax: number = limits.groupOps;
   #blockedReason = "";
+  #heldReason = "";
   #saidHello = false;
   /** Whether the sender goes on with the stream of the replica. */
   #followsStream = false;
@@ -59,6 +63,8 @@ export class Receiver {
   constructor(replica: Replica, options: ReceiverOptions) {
     this.#replica = replica;
     this.#options = options;
+    this.#heldReason = options.heldReason ?? "";
+    this.#block(this.#heldReason);
   }
 
   /** Why nothing is applied now, or `""`. Call {@linkcode flush} again after `limits.blockedRetryMs`. */
@@ -113,6 +119,7 @@ export class Receiver {
 
   /** Applies what is gathered, makes it durable and acks it, unless the machine's trouble goes on. */
   flush(): void {
+    if (this.#heldReason !== "") return;
     for (;;) {
       try {
         this.#replica.recoverIfNeeded();
@@ -125,6 +132,28 @@ export class Receiver {
         if (!this.#shrinkGroup()) return this.#block(reasonOf(error));
       }
     }
+  }
+
+  /**
+   * Applies what is gathered, and then nothing more until {@linkcode release}: the live tree stays as it is, at a group
+   * boundary. The sender is told that it is *blocked*, and why.
+   *
+   * @returns Why it cannot be held, or `""`: the machine's trouble left a group half done.
+   */
+  hold(reason: string): string {
+    if (this.#heldReason !== "") return "";
+    this.flush();
+    if (this.#blockedReason !== "") return this.#blockedReason;
+    this.#heldReason = reason;
+    this.#block(reason);
+    return "";
+  }
+
+  /** Ends a hold. Call {@linkcode flush} then: it applies what was gathered meanwhile. */
+  release(): void {
+    if (this.#heldReason === "") return;
+    this.#heldReason = "";
+    this.#block("");
   }
 
   /**
@@ -292,7 +321,9 @@ export class Receiver {
   }
 
   #block(reason: string): void {
-    if ((reason === "") !== (this.#blockedReason === "")) this.#options.send({ type: "blocked", reason });
+    // Before the hello nothing may be sent; the answer to it tells this.
+    const isOther = (reason === "") !== (this.#blockedReason === "");
+    if (isOther && this.#saidHello) this.#options.send({ type: "blocked", reason });
     this.#blockedReason = reason;
     this.#replica.stats.block(reason);
   }

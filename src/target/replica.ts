@@ -23,17 +23,14 @@ import { DirectoryKeeper } from "./directory_keeper.ts";
 import type { LossReason } from "./install.ts";
 import { setAttributes } from "./attributes.ts";
 import { applyJournal, readJournalEnd } from "./patch.ts";
+import type { ReplicaPlaces } from "./places.ts";
 import { ReplicaCounter } from "./replica_stats.ts";
 import { Staging } from "./staging.ts";
 import { Transfers } from "./transfers.ts";
 import { attempt, isAbsence } from "./trouble.ts";
 
 /** Where a replica is, and how it is reached. */
-export interface ReplicaOptions {
-  /** Absolute path of the live tree. */
-  replicaRoot: string;
-  /** Absolute path of our state of it, on the same file system. */
-  stateDirectory: string;
+export interface ReplicaOptions extends ReplicaPlaces {
   fileSystem: FileSystem;
   /** Make the replica and its directories if they are not there. */
   create: boolean;
@@ -43,6 +40,11 @@ export interface ReplicaOptions {
 
 const CATALOG_NAME = "catalog.sqlite";
 const STAGING_NAME = "staging";
+
+/** Whether there is a replica at these places. */
+export function isReplica({ replicaRoot, stateDirectory }: ReplicaPlaces): boolean {
+  return exists(`${stateDirectory}/${CATALOG_NAME}`) && exists(replicaRoot);
+}
 
 /**
  * Opens a replica and recovers it. The caller holds its lock.

@@ -4,16 +4,19 @@
  * @module
  */
 import type { Clock } from "../base/clock.ts";
-import { reasonOf, RefusedError } from "../base/errors.ts";
+import { reasonOf, RefusedError, UsageError } from "../base/errors.ts";
 import { limits } from "../base/limits.ts";
 import type { Log } from "../base/log.ts";
+import { isName, quote } from "../base/path.ts";
 import { AGENT } from "../base/version.ts";
 import type { ReplicaStatus } from "../base/status.ts";
 import type { PairingStore } from "../store/pairing.ts";
 import type { KeyPair } from "../wire/keys.ts";
 import { type AcceptedSession, acceptSession } from "../wire/tcp_session.ts";
-import { ApplyClient, dropPreparedWorker, prepareWorker, pump } from "./apply_client.ts";
+import { type ApplyClient, dropPreparedWorker, prepareWorker, pump } from "./apply_client.ts";
 import type { ReplicaPlaces } from "./places.ts";
+import { isReplica } from "./replica.ts";
+import { ServedReplica } from "./served_replica.ts";
 
 /** What a target server needs. */
 export interface TargetServerOptions {
@@ -33,7 +36,7 @@ export interface TargetServerOptions {
 interface Served {
   name: string;
   session: AcceptedSession | undefined;
-  client: ApplyClient | undefined;
+  replica: ServedReplica;
   /** Counters of sessions that are over. */
   past: ReplicaStatus;
 }
@@ -74,6 +77,20 @@ export class TargetServer {
     for (const name of this.#options.pairing.boundNames()) this.#find(name);
     const names = [...this.#served.keys()].sort();
     return await Promise.all(names.map((name) => this.#statusOf(this.#served.get(name)!)));
+  }
+
+  /**
+   * Keeps a replica as it is until `signal` aborts: when it returns the live tree is at a group boundary, and recovered
+   * if need be. Several holds of one replica last as long as the last of them. Sources wait meanwhile, and are told why.
+   *
+   * @throws {UsageError} If there is no such replica.
+   * @throws {TransientError} If the machine's trouble left a group half done.
+   */
+  async hold(name: string, signal: AbortSignal): Promise<void> {
+    const hasOne = isName(name) && isReplica(this.#options.placesOf(name));
+    if (!hasOne) throw new UsageError(`Cannot hold ${quote(name)}: there is no such replica`);
+    await this.#find(name).replica.hold(signal);
+    this.#options.log.info(`"${name}" is held`);
   }
 
   async #accept(): Promise<Deno.TcpConn | undefined> {
@@ -139,9 +156,9 @@ export class TargetServer {
     served.session = session;
     this.#options.log.info(`${session.peer} replicates to "${name}"`);
     try {
-      served.client = await this.#openReplica(name, session);
+      const client = await this.#openReplica(served, session);
       prepareWorker();
-      await pump(session, served.client.openSession());
+      await pump(session, client.openSession());
     } finally {
       // The source need not wait while the replica is closed.
       void session.close();
@@ -149,9 +166,9 @@ export class TargetServer {
     }
   }
 
-  async #openReplica(name: string, session: AcceptedSession): Promise<ApplyClient> {
+  async #openReplica({ replica }: Served, session: AcceptedSession): Promise<ApplyClient> {
     try {
-      return await ApplyClient.open({ ...this.#options.placesOf(name), create: true, agent: AGENT });
+      return await replica.open();
     } catch (error) {
       await session.refuse(reasonOf(error));
       throw error;
@@ -160,8 +177,7 @@ export class TargetServer {
 
   async #endReplication(served: Served, session: AcceptedSession): Promise<void> {
     served.past = await this.#statusOf(served);
-    await served.client?.close();
-    served.client = undefined;
+    await served.replica.close();
     served.session = undefined;
     Object.assign(served.past, { connected: false, peer: "", state: "disconnected", reason: "" });
     this.#options.log.info(`${session.peer} left "${served.name}"`);
@@ -173,7 +189,7 @@ export class TargetServer {
       served = {
         name,
         session: undefined,
-        client: undefined,
+        replica: new ServedReplica({ ...this.#options.placesOf(name), agent: AGENT }),
         past: { ...unseenReplica, name, opsReceived: {} },
       };
       this.#served.set(name, served);
@@ -181,10 +197,10 @@ export class TargetServer {
     return served;
   }
 
-  async #statusOf({ name, session, client, past }: Served): Promise<ReplicaStatus> {
+  async #statusOf({ name, session, replica, past }: Served): Promise<ReplicaStatus> {
     if (!session) return past;
     const line = session.stats;
-    const applied = await client?.stats();
+    const applied = await replica.client?.stats();
     const opsReceived = { ...past.opsReceived };
     for (const [kind, count] of Object.entries(applied?.opsReceived ?? {})) {
       opsReceived[kind] = (opsReceived[kind] ?? 0) + count;

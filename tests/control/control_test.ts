@@ -9,6 +9,7 @@ import {
 import { limits } from "../../src/base/limits.ts";
 import { LineReader, writeAll } from "../../src/control/line_reader.ts";
 import { callControl } from "../../src/control/client.ts";
+import { ControlConnection } from "../../src/control/connection.ts";
 import { type ControlHandler, isAnswered, serveControl } from "../../src/control/server.ts";
 import { controlSocketIn, fitsSocketAddress } from "../../src/control/socket_path.ts";
 import { startProcess } from "../testing/process.ts";
@@ -313,4 +314,55 @@ Deno.test("LineReader refuses an endless line at its bound", async () => {
   }, 1024 * 1024);
   await assertRejects(() => reader.read(), ProtocolError, "more than 1048576 bytes");
   assert(reads <= 17);
+});
+
+/** How connections ask in these tests. */
+const asking = { timeoutMs: 10_000, signal: new AbortController().signal };
+
+Deno.test({
+  name: "a ControlConnection asks several times, and what it asked for lasts until it ends",
+  ignore: windows,
+  async fn() {
+    const log: string[] = [];
+    await using served = await serve({
+      "hold-replica": (args, signal) => {
+        signal.addEventListener("abort", () => log.push("released"));
+        return Promise.resolve(args);
+      },
+      status: echo,
+    });
+    {
+      using connection = (await ControlConnection.open(served.path))!;
+      assertEquals(await connection.ask("hold-replica", { name: "a" }, asking) as unknown, { name: "a" });
+      assertEquals(await connection.ask("status", {}, asking) as unknown, {});
+      assertEquals([log, connection.ended.aborted], [[], false]);
+      await assertRejects(() => connection.ask("flush", { timeoutMs: 1 }, asking), UsageError, `"flush"`);
+    }
+    await waitFor(() => log.length > 0, { what: "the release" });
+    assertEquals(log, ["released"]);
+  },
+});
+
+Deno.test({
+  name: "a ControlConnection hears when the daemon stops, and asks nothing of one that is not there",
+  ignore: windows,
+  async fn() {
+    const log: string[] = [];
+    await using served = await serve({ flush: untilAborted(log), status: echo });
+    using stuck = (await ControlConnection.open(served.path))!;
+    await assertRejects(
+      () => stuck.ask("flush", { timeoutMs: 1 }, { ...asking, timeoutMs: 20 }),
+      CommandError,
+      `Cannot run "flush": the daemon gave no answer in 20ms`,
+    );
+    assertEquals(stuck.ended.aborted, true);
+    await waitFor(() => log.includes("aborted"), { what: "the daemon to hear of it" });
+    using connection = (await ControlConnection.open(served.path))!;
+    const asked = connection.ask("flush", { timeoutMs: 1 }, asking).catch((error) => error.message);
+    await served.server[Symbol.asyncDispose]();
+    assertStringIncludes(await asked, "Cannot ");
+    await waitFor(() => connection.ended.aborted, { what: "the end" });
+    await assertRejects(() => connection.ask("status", {}, asking), CommandError, "the daemon hung up");
+    assertEquals(await ControlConnection.open(served.path), undefined);
+  },
 });

@@ -62,3 +62,16 @@ Deno.test("acquireLock() does not mind garbage in the file", async () => {
   using _lock = acquireLock(path);
   assertEquals(JSON.parse(Deno.readTextFileSync(path)).pid, Deno.pid);
 });
+
+Deno.test("acquireLock() shares with others who share, and with nobody else", async () => {
+  await using directory = await tempDirectory();
+  const path = `${directory.path}/lock`;
+  {
+    using alone = acquireLock(path);
+    assertThrows(() => acquireLock(path, { shared: true }), CommandError);
+    alone.share();
+    using _second = acquireLock(path, { shared: true });
+    assertThrows(() => acquireLock(path), CommandError);
+  }
+  using _free = acquireLock(path);
+});

@@ -1,64 +1,16 @@
 import { assert, assertEquals, assertRejects } from "@std/assert";
 import { CommandError, CorruptionError, ProtocolError, TransientError } from "../../src/base/errors.ts";
 import { limits } from "../../src/base/limits.ts";
-import type { Op } from "../../src/ops/op.ts";
 import { ApplyClient, pump } from "../../src/target/apply_client.ts";
-import { decodeMessage, encodeMessage, type Message } from "../../src/wire/message.ts";
+import { encodeMessage } from "../../src/wire/message.ts";
 import { noStats, type Session } from "../../src/wire/session.ts";
 import { lacks } from "../testing/needs.ts";
 import { file, mkdir, opsMessage } from "../testing/receiver.ts";
+import { Sender } from "../testing/sender.ts";
 import { tempDirectory, tmpfsMount } from "../testing/temp.ts";
 
 function place(directory: string, create = true) {
   return { replicaRoot: `${directory}/live`, stateDirectory: `${directory}/state`, create, agent: "test" };
-}
-
-/** The sender's end of a session. */
-class Sender {
-  readonly session: Session;
-  #sequence = 0;
-
-  constructor(session: Session) {
-    this.session = session;
-  }
-
-  send(message: Message): Promise<void> {
-    return this.session.send(encodeMessage(message));
-  }
-
-  /** Messages up to and including the first one of a type that `isIt` accepts. */
-  async until<Type extends Message["type"]>(
-    type: Type,
-    isIt: (message: Message & { type: Type }) => boolean = () => true,
-  ): Promise<Message & { type: Type }> {
-    while (true) {
-      const bytes = await this.session.receive();
-      if (bytes === undefined) throw new Error(`The session ended before "${type}"`);
-      const message = decodeMessage(bytes);
-      if (message.type === type && isIt(message as Message & { type: Type })) {
-        return message as Message & { type: Type };
-      }
-    }
-  }
-
-  async begin(streamId = "stream"): Promise<void> {
-    await this.send({ type: "hello", hello: { streamId: "", replicaId: "", indexedSequence: 0, agent: "" } });
-    await this.until("touched", ({ last }) => last);
-    await this.send({ type: "begin", streamId });
-  }
-
-  ops(...ops: Op[]): Promise<void> {
-    const first = this.#sequence + 1;
-    this.#sequence += ops.length;
-    return this.send(opsMessage(first, ops));
-  }
-
-  /** Sends ops and waits until they are durable. */
-  async apply(...ops: Op[]): Promise<void> {
-    const [sent] = [this.ops(...ops)];
-    await this.until("ack", ({ sequence }) => sequence === this.#sequence);
-    await sent;
-  }
 }
 
 Deno.test("ApplyClient carries a session: hello, ops, ack, listing, statistics, and a clean close", async () => {

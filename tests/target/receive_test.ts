@@ -469,6 +469,61 @@ Deno.test("trouble that a message cannot wait out ends the session as worth tryi
   assertEquals(h.staged(), []);
 });
 
+Deno.test("a held receiver applies, acks and answers nothing, says why, and then does all of it", async () => {
+  await using h = await started();
+  h.gather(file("a", "before"));
+  assertEquals(h.receiver.hold("kept"), "");
+  assertEquals(read(`${h.live}/a`), "before");
+  assertEquals(h.last("blocked").reason, "kept");
+  const from = h.sent.length;
+  h.apply(file("a", "after"), { kind: "unlink", path: "b" });
+  assertEquals(h.receiver.hold("kept"), "", "a second hold");
+  assertEquals(h.ask({ type: "list", request: 1, path: "a", recursive: false }), []);
+  assertEquals([read(`${h.live}/a`), h.replica.durableSequence, h.sent.length], ["before", 1, from]);
+  assertEquals(h.replica.stats.snapshot().blockedReason, "kept");
+  h.receiver.release();
+  h.receiver.flush();
+  while (h.receiver.hasWork) h.receiver.work();
+  assertEquals([read(`${h.live}/a`), h.replica.durableSequence], ["after", 3]);
+  assertEquals(h.sent.slice(from).map(({ type }) => type), ["blocked", "ack", "listing"]);
+  assertEquals(h.replica.stats.snapshot().blockedReason, "");
+});
+
+Deno.test("a session that begins under a hold is welcomed and waits; one that ends under it changes nothing", async () => {
+  await using directory = await tempDirectory();
+  using h = new Harness({ directory: directory.path, heldReason: "kept" });
+  h.receiver.handle({
+    type: "hello",
+    hello: { streamId: "", replicaId: "", indexedSequence: 0, agent: "test" },
+  });
+  while (h.receiver.hasWork) h.receiver.work();
+  assertEquals(h.sent.map(({ type }) => type), ["welcome", "blocked"]);
+  h.receiver.release();
+  h.receiver.flush();
+  while (h.receiver.hasWork) h.receiver.work();
+  assertEquals(h.sent.slice(2).map(({ type }) => type), ["blocked", "touched"]);
+  h.receiver.handle({ type: "begin", streamId: "stream" });
+  assertEquals(h.receiver.hold("kept"), "");
+  h.gather(file("a", "1"));
+  h.receiver.closeSession();
+  assertEquals([...Deno.readDirSync(`${directory.path}/live`)], []);
+  assertEquals(h.replica.durableSequence, 0);
+});
+
+Deno.test("a receiver that the machine's trouble blocks cannot be held, and says why", async () => {
+  await using directory = await tempDirectory();
+  let isFull = false;
+  const fileSystem = faultyFileSystem(systemFileSystem(), new Trouble("ENOSPC", () => isFull));
+  using h = new Harness({ directory: directory.path, fileSystem });
+  h.hello();
+  isFull = true;
+  h.gather(file("a", "1"));
+  assert(h.receiver.hold("kept").includes("ENOSPC"));
+  isFull = false;
+  h.receiver.flush();
+  assertEquals(read(`${directory.path}/live/a`), "1");
+});
+
 Deno.test({
   name: "a real disk that fills up blocks, keeps every live file whole, and goes on when it has room",
   ignore: lacks("linux", "root"),

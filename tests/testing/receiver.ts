@@ -17,6 +17,8 @@ export interface HarnessOptions {
   fileSystem?: FileSystem;
   /** Sees each message when it is sent. */
   onSend?: (message: Message) => void;
+  /** Held from the beginning. */
+  heldReason?: string;
 }
 
 /** A mode and a time, so that trees can be compared. */
@@ -74,14 +76,14 @@ export class Harness implements Disposable {
   readonly sent: Message[] = [];
   #next = 1;
 
-  constructor({ directory, fileSystem = systemFileSystem(), onSend }: HarnessOptions) {
+  constructor({ directory, fileSystem = systemFileSystem(), onSend, heldReason }: HarnessOptions) {
     const [replicaRoot, stateDirectory] = [`${directory}/live`, `${directory}/state`];
     this.replica = openReplica({ replicaRoot, stateDirectory, fileSystem, create: true });
     const send = (message: Message) => {
       this.sent.push(message);
       onSend?.(message);
     };
-    this.receiver = new Receiver(this.replica, { agent: "test", send });
+    this.receiver = new Receiver(this.replica, { agent: "test", send, heldReason });
   }
 
   /** Says hello and goes on with the stream, or begins it. Gives the welcome. */

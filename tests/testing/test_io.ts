@@ -31,6 +31,7 @@ export function testIo(options: TestIoOptions = {}): TestIo {
     nowMs: 1_000_000,
     stdout: (text) => void (out.stdout += text),
     stderr: (text) => void (out.stderr += text),
+    writeStdout: (bytes) => Promise.resolve(void (out.stdout += new TextDecoder("iso-8859-1").decode(bytes))),
     stdoutIsTerminal: terminalColumns !== undefined,
     columns: terminalColumns ?? 80,
     clock,
