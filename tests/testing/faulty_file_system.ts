@@ -35,6 +35,7 @@ export const changingMethods: ReadonlySet<string> = new Set([
   "syncAll",
   "write",
   "truncate",
+  "punch",
   "sync",
   "copyFrom",
   "create",
