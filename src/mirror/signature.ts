@@ -10,6 +10,8 @@
  * A short block is hashed with its true length, so that files which differ only in their length differ in their
  * last block or in their number of blocks.
  *
+ * A block that lies in a hole is not read: its hash is that of zeros.
+ *
  * Who hashes is a matter of speed alone ({@linkcode hashProvider}): libxxhash where this system has it, else wasm.
  * @module
  */
@@ -17,6 +19,7 @@ import { createXXHash128, type IHasher } from "hash-wasm";
 import { assert } from "../base/errors.ts";
 import { limits } from "../base/limits.ts";
 import type { OpenFile } from "../sys/file_system.ts";
+import { DataMap } from "../sys/holes.ts";
 import { pageAligned } from "../sys/libc.ts";
 import { hasLibxxhash, xxh128 } from "../sys/libxxhash.ts";
 
@@ -50,6 +53,8 @@ const notReady: WriteHash = () => assert(false, "initHasher() has resolved befor
 let provider: HashProvider | undefined;
 let writeHash = notReady;
 let readBuffer: Uint8Array<ArrayBuffer> | undefined;
+/** Hashes of whole blocks of zeros, by block size. */
+const zeroHashes = new Map<number, Uint8Array>();
 
 /**
  * Makes the hasher of this thread. It must have resolved before the first {@linkcode hashBlocks},
@@ -96,9 +101,14 @@ export function blockCount(size: number, blockSize: number): number {
  * Hashes the blocks of a range, {@linkcode BLOCK_HASH_SIZE} bytes each, in order. The result is shorter than the
  * range asks for where the file ends.
  *
+ * @param map Where the file has data, if that is known already.
  * @throws {SystemError} If the file cannot be read.
  */
-export function hashBlocks(file: OpenFile, range: BlockRange): Uint8Array<ArrayBuffer> {
+export function hashBlocks(
+  file: OpenFile,
+  range: BlockRange,
+  map: DataMap = new DataMap(file),
+): Uint8Array<ArrayBuffer> {
   const { blockSize, start, end } = range;
   assert(blockSize >= limits.blockSizeMin && blockSize <= READ_SIZE, "a block is 512 bytes to 1 MiB");
   assert(start % blockSize === 0 && end >= start, "a range starts at a block");
@@ -107,7 +117,19 @@ export function hashBlocks(file: OpenFile, range: BlockRange): Uint8Array<ArrayB
   const hashes = new Uint8Array(blockCount(end - start, blockSize) * BLOCK_HASH_SIZE);
   let hashed = 0;
   for (let at = start; at < end;) {
-    const wanted = readBuffer.subarray(0, Math.min(readSize, end - at));
+    const data = map.next(at);
+    if (data === undefined) {
+      hashed += writeZeroHashes(Math.min(end, file.stat().size) - at, blockSize, hashes.subarray(hashed));
+      break;
+    }
+    const holeSize = Math.min(data.start - data.start % blockSize, end) - at;
+    if (holeSize > 0) {
+      hashed += writeZeroHashes(holeSize, blockSize, hashes.subarray(hashed));
+      at += holeSize;
+      continue;
+    }
+    const dataSize = blockCount(data.end - at, blockSize) * blockSize;
+    const wanted = readBuffer.subarray(0, Math.min(readSize, dataSize, end - at));
     const count = file.read(wanted, at);
     for (let block = 0; block < count; block += blockSize) {
       writeHash(wanted.subarray(block, Math.min(block + blockSize, count)), hashes, hashed);
@@ -117,6 +139,23 @@ export function hashBlocks(file: OpenFile, range: BlockRange): Uint8Array<ArrayB
     at += count;
   }
   return hashes.slice(0, hashed);
+}
+
+/** Writes the hashes of the blocks of `size` zeros; gives their size. */
+function writeZeroHashes(size: number, blockSize: number, hashes: Uint8Array): number {
+  let hashed = 0;
+  for (let left = size; left > 0; left -= blockSize, hashed += BLOCK_HASH_SIZE) {
+    hashes.set(zeroHash(Math.min(left, blockSize), blockSize), hashed);
+  }
+  return hashed;
+}
+
+function zeroHash(size: number, blockSize: number): Uint8Array {
+  const known = zeroHashes.get(size);
+  if (known !== undefined) return known;
+  const hash = hashBytes(new Uint8Array(size));
+  if (size === blockSize) zeroHashes.set(size, hash);
+  return hash;
 }
 
 /** Hash of bytes in memory, the same as that of a block with these bytes. The caller may keep it. */

@@ -40,11 +40,14 @@ export class DataMap {
     return this.#data && { start: Math.max(offset, this.#data.start), end: this.#data.end };
   }
 
-  /** Bytes from `offset` to `end` that are data. */
+  /** Bytes of a range that are data. @throws {SystemError} As {@linkcode next}. */
   count({ start, end }: DataRange): number {
     let count = 0;
-    for (let data = this.next(start); data && data.start < end; data = this.next(data.end)) {
-      count += Math.min(data.end, end) - data.start;
+    for (let at = start; at < end;) {
+      const data = this.next(at);
+      if (data === undefined || data.start >= end) break;
+      at = Math.min(data.end, end);
+      count += at - data.start;
     }
     return count;
   }

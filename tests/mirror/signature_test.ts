@@ -2,7 +2,7 @@
  * Signatures, with each of the two that can hash.
  * @module
  */
-import { assertEquals, assertNotEquals } from "@std/assert";
+import { assert, assertEquals, assertNotEquals } from "@std/assert";
 import fc from "fast-check";
 import { xxhash128 } from "hash-wasm";
 import { hex } from "../../src/base/bytes.ts";
@@ -16,17 +16,21 @@ import {
   hashProvider,
   initHasher,
 } from "../../src/mirror/signature.ts";
-import type { OpenFile } from "../../src/sys/file_system.ts";
+import type { DataRange, OpenFile } from "../../src/sys/file_system.ts";
 import { hasLibxxhash } from "../../src/sys/libxxhash.ts";
 
-/** A file in memory; only what `hashBlocks()` uses. */
-function memoryFile(bytes: Uint8Array): OpenFile {
+/** A file in memory; only what `hashBlocks()` uses. `ranges` are those that are no hole, in order. */
+function memoryFile(bytes: Uint8Array, ranges: DataRange[] = [{ start: 0, end: bytes.length }]): OpenFile {
   const read = (buffer: Uint8Array, offset: number) => {
     const part = bytes.subarray(offset, offset + buffer.length);
     buffer.set(part);
     return part.length;
   };
-  return { read } as unknown as OpenFile;
+  const nextData = (offset: number) => {
+    const data = ranges.find(({ end }) => end > offset);
+    return data && { start: Math.max(offset, data.start), end: data.end };
+  };
+  return { read, nextData, stat: () => ({ size: bytes.length }) } as unknown as OpenFile;
 }
 
 function randomBytes(size: number): Uint8Array<ArrayBuffer> {
@@ -98,6 +102,37 @@ testWithEach("hashBlocks() stops at the end of its range inside a file", () => {
   const hashes = hashBlocks(memoryFile(bytes), { blockSize: 1024, start: 1024, end: 1024 * 3 + 100 });
   assertEquals(hashes.length, 3 * BLOCK_HASH_SIZE);
   assertEquals(hashes.subarray(32), hashBytes(bytes.subarray(3072, 3172)));
+});
+
+testWithEach("hashBlocks() hashes holes as zeros, and reads no block that lies in one", () => {
+  const anyCase = fc.record({
+    blockSize: fc.constantFrom(512, 1000, 4096, 65_536),
+    edges: fc.uniqueArray(fc.nat(150), { maxLength: 8 }),
+    size: fc.nat(600_000),
+    from: fc.nat(3),
+    end: fc.nat(700_000),
+  });
+  const property = fc.property(anyCase, ({ blockSize, edges, size, from, end }) => {
+    const bytes = new Uint8Array(size);
+    const ranges: DataRange[] = [];
+    const sorted = edges.sort((a, b) => a - b).map((edge) => edge * 4096);
+    for (let i = 0; i < sorted.length; i += 2) {
+      const range = { start: sorted[i], end: Math.min(sorted[i + 1] ?? size, size) };
+      if (range.start < range.end) ranges.push(range);
+      bytes.subarray(range.start, range.end).set(randomBytes(Math.max(0, range.end - range.start)));
+    }
+    const range = { blockSize, start: from * blockSize, end: Math.max(end, from * blockSize) };
+    const file = memoryFile(bytes, ranges);
+    const readBlocks = (buffer: Uint8Array<ArrayBuffer>, offset: number) => {
+      for (let at = offset; at < Math.min(offset + buffer.length, size); at += blockSize) {
+        const isData = ranges.some(({ start, end }) => start < at + blockSize && end > at);
+        assert(isData, `block at ${at} of ${blockSize} bytes lies in a hole`);
+      }
+      return memoryFile(bytes).read(buffer, offset);
+    };
+    assertEquals(hashBlocks({ ...file, read: readBlocks }, range), hashBlocks(memoryFile(bytes), range));
+  });
+  fc.assert(property, { numRuns: 300 });
 });
 
 testWithEach("hashBytes() gives the published hashes, in bytes of its caller's own", () => {
