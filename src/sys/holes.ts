@@ -7,12 +7,15 @@
  * ```
  * @module
  */
+import { Buffer } from "node:buffer";
 import type { DataRange, OpenFile } from "./file_system.ts";
 
 /** Bytes of zeros that are written at once. */
 const ZEROS_SIZE = 1024 * 1024;
+/** Bytes that most file systems keep, or leave out, at once. */
+const PAGE_SIZE = 4096;
 
-let zeros: Uint8Array<ArrayBuffer> | undefined;
+let zeroBytes: Uint8Array<ArrayBuffer> | undefined;
 
 /** Where a file has data, as of when it was first asked: each stretch is asked for once. Fastest in ascending order. */
 export class DataMap {
@@ -53,11 +56,34 @@ export class DataMap {
   }
 }
 
+/** Fills an empty file with `bytes`. Pages of zeros become holes. @throws {SystemError} If it cannot be written. */
+export function writeSparsely(file: OpenFile, bytes: Uint8Array): void {
+  let written = 0;
+  for (let at = 0; at < bytes.length;) {
+    const start = at;
+    while (at < bytes.length && !isZeroPage(bytes, at)) at += PAGE_SIZE;
+    if (at > start) file.write(bytes.subarray(start, at), start);
+    written = at;
+    while (at < bytes.length && isZeroPage(bytes, at)) at += PAGE_SIZE;
+  }
+  if (written < bytes.length) file.truncate(bytes.length);
+}
+
+function isZeroPage(bytes: Uint8Array, start: number): boolean {
+  if (bytes[start] !== 0) return false;
+  const page = bytes.subarray(start, start + PAGE_SIZE);
+  return Buffer.compare(page, zeros(page.length)) === 0;
+}
+
 /** Writes zeros over `size` bytes at `offset`, as far as the file goes. @throws {SystemError} If it cannot be written. */
 export function writeZeros(file: OpenFile, offset: number, size: number): void {
-  zeros ??= new Uint8Array(ZEROS_SIZE);
   const end = Math.min(offset + size, file.stat().size);
   for (let at = offset; at < end; at += ZEROS_SIZE) {
-    file.write(zeros.subarray(0, Math.min(ZEROS_SIZE, end - at)), at);
+    file.write(zeros(Math.min(ZEROS_SIZE, end - at)), at);
   }
+}
+
+function zeros(size: number): Uint8Array {
+  zeroBytes ??= new Uint8Array(ZEROS_SIZE);
+  return zeroBytes.subarray(0, size);
 }

@@ -8,6 +8,7 @@ import { isWithin, quote } from "../base/path.ts";
 import { ALL_TRANSFERS, type Op, opPaths } from "../ops/op.ts";
 import { TARGET_STATE_NAME } from "../store/state_directory.ts";
 import type { AttributeChange, FileSystemAbilities, OpenFile, Stat, Tree } from "../sys/file_system.ts";
+import { writeSparsely } from "../sys/holes.ts";
 import { appendExtent, appendHole, beginJournal, closeJournal } from "./patch.ts";
 import type { StagedKind, Staging } from "./staging.ts";
 import type { ContentSyncs } from "./syncs.ts";
@@ -84,7 +85,7 @@ export class Stager {
 
   #stageFile(op: Op & { kind: "file" }): string {
     return this.#build("f", ({ file }) => {
-      if (op.data.length > 0) file.write(op.data, 0);
+      writeSparsely(file, op.data);
       file.setAttributes(settable(op.attributes, this.#context.abilities));
       this.#context.contents.own(file);
     }).name;
