@@ -10,7 +10,8 @@
  * A short block is hashed with its true length, so that files which differ only in their length differ in their
  * last block or in their number of blocks.
  *
- * A block that lies in a hole is not read: its hash is that of zeros.
+ * A block that lies in a hole is not read: in the place of its hash stands 0xff, sixteen times, so
+ * that a hole differs from zeros that take room.
  *
  * Who hashes is a matter of speed alone ({@linkcode hashProvider}): libxxhash where this system has it, else wasm.
  * @module
@@ -25,6 +26,9 @@ import { hasLibxxhash, xxh128 } from "../sys/libxxhash.ts";
 
 /** Bytes of one block's hash. */
 export const BLOCK_HASH_SIZE = 16;
+
+/** All bytes of the hash of a block that lies in a hole. */
+const HOLE_HASH_BYTE = 0xff;
 
 /** Largest block that can be hashed: what is read at once. */
 const READ_SIZE = 1024 * 1024;
@@ -53,8 +57,6 @@ const notReady: WriteHash = () => assert(false, "initHasher() has resolved befor
 let provider: HashProvider | undefined;
 let writeHash = notReady;
 let readBuffer: Uint8Array<ArrayBuffer> | undefined;
-/** Hashes of whole blocks of zeros, by block size. */
-const zeroHashes = new Map<number, Uint8Array>();
 
 /**
  * Makes the hasher of this thread. It must have resolved before the first {@linkcode hashBlocks},
@@ -118,16 +120,15 @@ export function hashBlocks(
   let hashed = 0;
   for (let at = start; at < end;) {
     const data = map.next(at);
-    if (data === undefined) {
-      hashed += writeZeroHashes(Math.min(end, file.stat().size) - at, blockSize, hashes.subarray(hashed));
-      break;
-    }
-    const holeSize = Math.min(data.start - data.start % blockSize, end) - at;
-    if (holeSize > 0) {
-      hashed += writeZeroHashes(holeSize, blockSize, hashes.subarray(hashed));
-      at += holeSize;
+    const holeEnd = Math.min(data ? data.start - data.start % blockSize : file.stat().size, end);
+    if (holeEnd > at) {
+      const holesHashed = hashed + blockCount(holeEnd - at, blockSize) * BLOCK_HASH_SIZE;
+      hashes.fill(HOLE_HASH_BYTE, hashed, holesHashed);
+      hashed = holesHashed;
+      at = holeEnd;
       continue;
     }
+    if (data === undefined) break;
     const dataSize = blockCount(data.end - at, blockSize) * blockSize;
     const wanted = readBuffer.subarray(0, Math.min(readSize, dataSize, end - at));
     const count = file.read(wanted, at);
@@ -139,23 +140,6 @@ export function hashBlocks(
     at += count;
   }
   return hashes.slice(0, hashed);
-}
-
-/** Writes the hashes of the blocks of `size` zeros; gives their size. */
-function writeZeroHashes(size: number, blockSize: number, hashes: Uint8Array): number {
-  let hashed = 0;
-  for (let left = size; left > 0; left -= blockSize, hashed += BLOCK_HASH_SIZE) {
-    hashes.set(zeroHash(Math.min(left, blockSize), blockSize), hashed);
-  }
-  return hashed;
-}
-
-function zeroHash(size: number, blockSize: number): Uint8Array {
-  const known = zeroHashes.get(size);
-  if (known !== undefined) return known;
-  const hash = hashBytes(new Uint8Array(size));
-  if (size === blockSize) zeroHashes.set(size, hash);
-  return hash;
 }
 
 /** Hash of bytes in memory, the same as that of a block with these bytes. The caller may keep it. */
@@ -172,4 +156,9 @@ export function hashBlocksOf(bytes: Uint8Array, blockSize: number): Uint8Array<A
     writeHash(bytes.subarray(at, at + blockSize), hashes, hashed);
   }
   return hashes;
+}
+
+/** Hashes of the blocks of a hole of `size` bytes that begins at a block, as {@linkcode hashBlocks} gives them. */
+export function hashHole(size: number, blockSize: number): Uint8Array<ArrayBuffer> {
+  return new Uint8Array(blockCount(size, blockSize) * BLOCK_HASH_SIZE).fill(HOLE_HASH_BYTE);
 }

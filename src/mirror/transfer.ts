@@ -20,7 +20,7 @@ import { differingRanges, type Range, rangesSize } from "./differences.ts";
 import type { Held, Signature } from "../ops/held.ts";
 import { Pace } from "./pace.ts";
 import { type PlanPolicy, sendableAttributes } from "./plan.ts";
-import { hashBlocks, hashBlocksOf, hashBytes } from "./signature.ts";
+import { hashBlocks, hashBlocksOf, hashBytes, hashHole } from "./signature.ts";
 
 /** Bytes for which fine hashes are asked at a time: about a millisecond of hashing. */
 const REFINE_SIZE = 4 * 1024 * 1024;
@@ -379,19 +379,19 @@ class Transfer {
 
   #sendHole(offset: number, size: number, isAnew: boolean): number {
     if (!isAnew) this.#pushHole(offset, size);
-    this.#remember(offset, size);
+    this.#remember(offset, size, () => hashHole(size, this.#coarse));
     return size;
   }
 
   /** Sends what one op could carry: data, and the holes between. @returns Bytes; fewer than `size` where the file ends. */
   #sendPieces(offset: number, size: number, isAnew: boolean): number {
     const bytes = this.#buffer.subarray(0, size);
-    let at = 0;
+    let [at, hasHole] = [0, false];
     while (at < size) {
       const data = this.#map.next(offset + at);
       const dataAt = Math.min((data?.start ?? Infinity) - offset, size);
       if (dataAt > at) {
-        bytes.fill(0, at, dataAt);
+        hasHole = true;
         if (!isAnew) this.#pushHole(offset + at, dataAt - at);
         at = dataAt;
       } else {
@@ -403,7 +403,8 @@ class Transfer {
         if (count < wanted.length) break;
       }
     }
-    if (at > 0) this.#remember(offset, at, bytes.subarray(0, at));
+    const hash = () => hashBlocksOf(bytes.subarray(0, at), this.#coarse);
+    if (at > 0) this.#remember(offset, at, hasHole ? undefined : hash);
     return at;
   }
 
@@ -434,9 +435,9 @@ class Transfer {
   /**
    * Keeps the hashes of what was sent; a range that does not cover a block leaves that block to be hashed again.
    *
-   * @param data What was sent, if it was no hole.
+   * @param hash Hashes what was sent, if it was all data or all hole.
    */
-  #remember(offset: number, size: number, data?: Uint8Array): void {
+  #remember(offset: number, size: number, hash?: () => Uint8Array): void {
     if (!this.#remembers) return;
     const blockCount = Math.ceil(Math.max(offset + size, this.#stat.size) / this.#coarse);
     if (this.#hashes.length < blockCount * 16) {
@@ -446,10 +447,10 @@ class Transfer {
     }
     const first = Math.floor(offset / this.#coarse);
     const last = Math.ceil((offset + size) / this.#coarse) - 1;
-    const isWhole = offset % this.#coarse === 0 &&
+    const isWhole = hash !== undefined && offset % this.#coarse === 0 &&
       (size % this.#coarse === 0 || offset + size >= this.#stat.size);
     this.#hashes.set(
-      isWhole && data ? hashBlocksOf(data, this.#coarse) : this.#hash(first, last),
+      isWhole ? hash() : this.#hash(first, last),
       first * 16,
     );
     if (!isWhole) { for (let block = first; block <= last; block++) this.#partlySent.add(block); }

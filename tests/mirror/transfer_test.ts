@@ -384,6 +384,19 @@ Deno.test("transferFile() sends a hole where the receiver has data, whole and in
   rig.assertEqual(result.signature);
 });
 
+Deno.test("transferFile() sends a hole where the receiver has zeros that take room", async () => {
+  const ours = seededBytes(3 * MiB).fill(0, MiB, 2 * MiB);
+  for (const isKnown of [false, true]) {
+    await using rig = await Rig.make({ ours, theirs: ours });
+    assertEquals((await rig.send()).state, "unchanged");
+    punch(rig, MiB, MiB / 2);
+    const result = atRest(await rig.send({ known: isKnown ? rig.known() : undefined }));
+    assertEquals([rig.holes, rig.blocks], [[[MiB, MiB / 2]], []]);
+    rig.assertEqual(result.signature);
+    assertEquals((await rig.send({ known: result.signature })).state, "unchanged");
+  }
+});
+
 Deno.test("transferFile() patches a file of which most becomes a hole, and one that is extended by a hole", async () => {
   const ours = seededBytes(3 * MiB);
   await using rig = await Rig.make({ ours, theirs: ours });
