@@ -9,9 +9,10 @@
 import { assert, assertEquals } from "@std/assert";
 import { assertSameTree } from "../testing/manifest.ts";
 import { lacks } from "../testing/needs.ts";
-import { runProcess } from "../testing/process.ts";
+import { runProcess, startProcess } from "../testing/process.ts";
 import { openReplication, type Replication } from "../testing/replication.ts";
 import { loopMount, type TempDirectory, tmpfsMount } from "../testing/temp.ts";
+import { waitFor } from "../testing/wait.ts";
 
 const KiB = 1024;
 const MiB = 1024 * KiB;
@@ -78,6 +79,15 @@ function roomOf(root: string, below = ""): Map<string, number> {
     else room.set(path, Deno.lstatSync(`${root}/${path}`).blocks! * 512);
   }
   return room;
+}
+
+/** Directories of a process's threads. */
+function threadsOf(pid: number): string[] {
+  return Array.from(Deno.readDirSync(`/proc/${pid}/task`), ({ name }) => `/proc/${pid}/task/${name}`);
+}
+
+function isTraced(thread: string): boolean {
+  return /^TracerPid:\s+[1-9]/m.test(Deno.readTextFileSync(`${thread}/status`));
 }
 
 /** Asserts that a tree has the contents of another, and takes no more room, file by file. */
@@ -203,6 +213,36 @@ Deno.test({
       ], {
         expectCode: 0,
       });
+    }
+  },
+});
+
+Deno.test({
+  name: "target killed at the n-th hole that it makes in a live file makes all of them when it is back",
+  ignore: ignore || lacks("command strace"),
+  async fn() {
+    await using disk = await places.ext4();
+    await using replication = await openReplication({ parent: disk.path });
+    const path = `${replication.source}/dense`;
+    makeSparseFile(path, { size: 4 * MiB, data: [[0, 4 * MiB]] });
+    await replication.watch();
+    await replication.flush();
+    for (const n of [1, 2, 3]) {
+      const { process } = replication.server;
+      const injection = `inject=fallocate:signal=KILL:when=${n}`;
+      const strace = ["-f", "-qqq", "-o", "/dev/null", "-p", `${process.pid}`, "-e", injection];
+      await using tracing = startProcess("strace", strace);
+      await waitFor(() => threadsOf(process.pid).every(isTraced), { what: "strace" });
+      const holes = [0, 1, 2].map((i) => `-o ${n * MiB + i * 300 * KiB} -l ${100 * KiB}`);
+      const punches = holes.map((hole) => `fallocate -p ${hole} "$1"`).join("; ");
+      await runProcess("sh", ["-ec", punches, "sh", path], { expectCode: 0 });
+      await waitFor(() => !process.running, { what: "the target's end", timeoutMs: 20_000 });
+      await process.ended();
+      tracing.kill("SIGTERM");
+      await tracing.ended();
+      await replication.startServer();
+      await replication.flush();
+      await assertSameAndNoRoomier(replication.source, replication.replica);
     }
   },
 });
