@@ -386,12 +386,14 @@ class Transfer {
   /** Sends what one op could carry: data, and the holes between. @returns Bytes; fewer than `size` where the file ends. */
   #sendPieces(offset: number, size: number, isAnew: boolean): number {
     const bytes = this.#buffer.subarray(0, size);
-    let [at, hasHole] = [0, false];
+    const holes: Range[] = [];
+    let at = 0;
     while (at < size) {
       const data = this.#map.next(offset + at);
       const dataAt = Math.min((data?.start ?? Infinity) - offset, size);
       if (dataAt > at) {
-        hasHole = true;
+        bytes.fill(0, at, dataAt);
+        holes.push({ start: at, end: dataAt });
         if (!isAnew) this.#pushHole(offset + at, dataAt - at);
         at = dataAt;
       } else {
@@ -403,8 +405,7 @@ class Transfer {
         if (count < wanted.length) break;
       }
     }
-    const hash = () => hashBlocksOf(bytes.subarray(0, at), this.#coarse);
-    if (at > 0) this.#remember(offset, at, hasHole ? undefined : hash);
+    if (at > 0) this.#remember(offset, at, () => hashBlocksOf(bytes.subarray(0, at), this.#coarse, holes));
     return at;
   }
 
@@ -435,9 +436,9 @@ class Transfer {
   /**
    * Keeps the hashes of what was sent; a range that does not cover a block leaves that block to be hashed again.
    *
-   * @param hash Hashes what was sent, if it was all data or all hole.
+   * @param hash Hashes what was sent, if it covers blocks.
    */
-  #remember(offset: number, size: number, hash?: () => Uint8Array): void {
+  #remember(offset: number, size: number, hash: () => Uint8Array): void {
     if (!this.#remembers) return;
     const blockCount = Math.ceil(Math.max(offset + size, this.#stat.size) / this.#coarse);
     if (this.#hashes.length < blockCount * 16) {
@@ -447,13 +448,10 @@ class Transfer {
     }
     const first = Math.floor(offset / this.#coarse);
     const last = Math.ceil((offset + size) / this.#coarse) - 1;
-    const isWhole = hash !== undefined && offset % this.#coarse === 0 &&
+    const isWhole = offset % this.#coarse === 0 &&
       (size % this.#coarse === 0 || offset + size >= this.#stat.size);
-    this.#hashes.set(
-      isWhole ? hash() : this.#hash(first, last),
-      first * 16,
-    );
-    if (!isWhole) { for (let block = first; block <= last; block++) this.#partlySent.add(block); }
+    this.#hashes.set(isWhole ? hash() : this.#hash(first, last), first * 16);
+    for (let block = first; !isWhole && block <= last; block++) this.#partlySent.add(block);
   }
 
   /** Hashes of coarse blocks of the file. */

@@ -42,7 +42,7 @@ export class Rig implements AsyncDisposable {
   /** Called before each op that carries data or opens a transfer, when it is sure to be pushed next. */
   onRoom: () => void | Promise<void> = () => {};
   /** Called after an op was pushed. */
-  onPush: () => void = () => {};
+  onPush: () => unknown = () => {};
   /** Called before the receiver answers. */
   onSign: () => void = () => {};
   readonly tree: Tree;
