@@ -23,6 +23,8 @@ export const limits = {
   loneOpSizeMin: 64 * KiB,
   /** Bytes of a path on the wire. A longer one is a problem of that file. */
   pathSizeMax: 65_535,
+  /** Bytes of an entry's extended attributes. Of one that has more none is sent: a problem of that entry. */
+  xattrsSizeMax: 256 * KiB,
   /** Frames under one key; then both sides rekey (Noise §11.3). */
   rekeyAfterFrames: 65_536,
   /** A handshake not finished by then is dropped. */
@@ -354,7 +356,10 @@ export const limits = {
   controlConnectionsMax: 64,
 } as const;
 
-assert(limits.opDataSizeMax + 2 * limits.pathSizeMax < limits.messageSizeMax, "one op fits one message");
+assert(
+  limits.opDataSizeMax + 2 * limits.pathSizeMax + limits.xattrsSizeMax < limits.messageSizeMax,
+  "one op fits one message",
+);
 assert(limits.mergePacketSize <= limits.opDataSizeMax, "bytes between two writes fit the op that they go in");
 assert(limits.messageSizeMax <= limits.frameBodySizeMax, "one message fits one frame");
 assert(limits.mirrorWindowBytes < limits.windowBytes, "live ops find room beside mirror ops");

@@ -264,7 +264,16 @@ export interface FlushResult {
 // ——— Verification ———
 
 /** In what an entry differs that both sides have. */
-export type DifferingPart = "kind" | "link" | "size" | "mtime" | "mode" | "owner" | "contents";
+export type DifferingPart =
+  | "kind"
+  | "link"
+  | "device"
+  | "size"
+  | "mtime"
+  | "mode"
+  | "owner"
+  | "xattrs"
+  | "contents";
 
 /**
  * Which side a difference is of: the `source` changed unheard, the `target` was changed by another hand, an op was

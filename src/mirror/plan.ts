@@ -5,11 +5,12 @@
  */
 import type { Held } from "../ops/held.ts";
 import type { AttributeChange, FileSystemAbilities, Stat } from "../sys/file_system.ts";
+import { digestXattrs, isKnown } from "./xattrs.ts";
 
 /** How entries are compared, and what may be done about differences. */
 export interface PlanPolicy {
   /** What the receiver can hold; what it cannot is neither compared nor sent (FEATURES T5). */
-  abilities: Pick<FileSystemAbilities, "ownership" | "modes" | "nanoseconds">;
+  abilities: Pick<FileSystemAbilities, "ownership" | "modes" | "nanoseconds" | "nodes" | "xattrs">;
   /** Send every file whole, whatever the receiver seems to hold (`mirror --full`). @default {false} */
   full?: boolean;
   /** What to do with an entry that exists and differs. @default {"all"} */
@@ -55,6 +56,7 @@ export function sendableAttributes(
   const change: AttributeChange = { mtimeNs: disk.mtimeNs };
   if (abilities.modes && disk.kind !== "symlink") change.mode = disk.mode;
   if (abilities.ownership) Object.assign(change, { uid: disk.uid, gid: disk.gid });
+  if (abilities.xattrs && disk.xattrs) change.xattrs = disk.xattrs;
   return change;
 }
 
@@ -70,7 +72,7 @@ function wholeMs(timeNs: bigint): number {
 
 function compare(disk: Readonly<Stat>, held: Held, policy: PlanPolicy, linkTarget: string): Step {
   if (disk.kind !== held.kind) return { do: "make", replaces: true };
-  if (disk.kind === "symlink" && linkTarget !== held.linkTarget) return { do: "make", replaces: false };
+  if (linkTarget !== held.linkTarget) return { do: "make", replaces: false };
   if (disk.kind === "file" && mayDifferInContents(disk, held, policy)) return { do: "contents" };
   const change = attributeDifference(disk, held, policy.abilities);
   if (change) return { do: "attributes", change };
@@ -96,18 +98,20 @@ function attributeDifference(
   const isOtherMode = hasMode && disk.mode !== held.mode;
   const isOtherOwner = abilities.ownership && (disk.uid !== held.uid || disk.gid !== held.gid);
   const isOtherTime = !sameTime(disk.mtimeNs, held.mtimeNs, abilities);
+  const areOtherXattrs = abilities.xattrs && disk.xattrs !== undefined &&
+    digestXattrs(disk.xattrs) !== (held.xattrDigest ?? 0n);
   // Nearly always; scans ask this of every entry.
-  if (!isOtherMode && !isOtherOwner && !isOtherTime) return undefined;
+  if (!isOtherMode && !isOtherOwner && !isOtherTime && !areOtherXattrs) return undefined;
   const change: AttributeChange = {};
+  // A new owner takes capabilities away, and a new mode changes the mask of an access control list.
+  if (areOtherXattrs || (abilities.xattrs && disk.xattrs?.length && (isOtherOwner || isOtherMode))) {
+    change.xattrs = disk.xattrs;
+  }
   // A new owner clears suid and sgid, so both ids and the mode go together.
   if (isOtherMode || (isOtherOwner && hasMode)) change.mode = disk.mode;
   if (isOtherOwner) Object.assign(change, { uid: disk.uid, gid: disk.gid });
   if (isOtherTime) change.mtimeNs = disk.mtimeNs;
   return change;
-}
-
-function isKnown(disk: Readonly<Stat>, held: Held): boolean {
-  return held.trusted && held.ctimeNs === disk.ctimeNs && held.ino === disk.ino && held.dev === disk.dev;
 }
 
 /** Applies the rule on existing entries: `older` keeps what is newer at the receiver. */
@@ -118,8 +122,11 @@ function guard(step: Step, disk: Readonly<Stat>, held: Held, policy: PlanPolicy)
   return held.mtimeNs > disk.mtimeNs ? { do: "keep", reason: "newer" } : step;
 }
 
-/** What the target holds once `stat` was sent. */
+/** What the target holds once `stat` was sent, with its extended attributes if they were looked at. */
 export function heldFrom(stat: Readonly<Stat>, linkTarget: string): Held {
   const { kind, mode, uid, gid, size, mtimeNs, ctimeNs, dev, ino } = stat;
-  return { kind, mode, uid, gid, size, mtimeNs, ctimeNs, dev, ino, linkTarget, trusted: true };
+  const held: Held = { kind, mode, uid, gid, size, mtimeNs, ctimeNs, dev, ino, linkTarget, trusted: true };
+  const xattrs = digestXattrs(stat.xattrs);
+  if (xattrs !== 0n) held.xattrDigest = xattrs;
+  return held;
 }

@@ -21,6 +21,7 @@ import type { Held, Signature } from "../ops/held.ts";
 import { Pace } from "./pace.ts";
 import { type PlanPolicy, sendableAttributes } from "./plan.ts";
 import { hashBlocks, hashBlocksOf, hashBytes, hashHole } from "./signature.ts";
+import { fitXattrs } from "./xattrs.ts";
 
 /** Bytes for which fine hashes are asked at a time: about a millisecond of hashing. */
 const REFINE_SIZE = 4 * 1024 * 1024;
@@ -113,13 +114,14 @@ const smallFileBuffer = lazily(() => pageAligned(limits.opDataSizeMax));
 /**
  * Reads a file that fits one op, as it was at one moment if it ever rests. `undefined` if it has grown too large.
  *
+ * @param xattrs Whether extended attributes are read, too.
  * @throws {SystemError} If it cannot be opened or read.
  */
-export function readSmallFile(tree: Tree, path: string): SmallFile | undefined {
+export function readSmallFile(tree: Tree, path: string, xattrs = false): SmallFile | undefined {
   using file = tree.open(path, { access: "read" });
   const buffer = smallFileBuffer();
   for (let pass = 1;; pass++) {
-    const stat = file.stat();
+    const stat = look(file, xattrs);
     if (stat.size > buffer.length) return undefined;
     // Just its size: whether it has grown, its attributes tell, and asking for its end costs a call more.
     const size = file.read(buffer.subarray(0, stat.size), 0);
@@ -153,6 +155,15 @@ export async function transferFile(
 /** Whether two looks at an open file saw the same version of it. */
 export function isSameVersion(a: Readonly<Stat>, b: Readonly<Stat>): boolean {
   return a.size === b.size && a.mtimeNs === b.mtimeNs && a.ctimeNs === b.ctimeNs;
+}
+
+/** Attributes of an open file, extended ones, too, if they fit an op. */
+function look(file: OpenFile, xattrs: boolean): Stat {
+  const stat = file.stat();
+  if (!xattrs) return stat;
+  const found = file.xattrs();
+  if (fitXattrs(found)) stat.xattrs = found;
+  return stat;
 }
 
 /** Size of the blocks whose hashes the index keeps. None is larger than what one op carries. */
@@ -196,7 +207,7 @@ class Transfer {
     this.#file = file;
     this.#context = context;
     this.#coarse = coarseBlockSize(context.policy.blockSize);
-    this.#stat = file.stat();
+    this.#stat = look(file, context.policy.abilities.xattrs);
     this.#map = new DataMap(file);
     this.#remembers = context.policy.keepsSignatures ?? true;
   }
@@ -463,7 +474,7 @@ class Transfer {
   /** @returns Whether the file still moved after the last pass. */
   async #sendWhatChangedMeanwhile(): Promise<boolean> {
     for (let pass = 1;; pass++) {
-      const now = this.#file.stat();
+      const now = look(this.#file, this.#context.policy.abilities.xattrs);
       if (isSameVersion(now, this.#stat)) return false;
       if (pass >= limits.readPassesMax) return true;
       const sent = this.#hashes.slice(0, Math.ceil(this.#stat.size / this.#coarse) * 16);

@@ -8,6 +8,7 @@ import { type ExplainedEntry, explainEntry, sumUp } from "../source/explain.ts";
 import type { SetKeeper } from "../source/set_keeper.ts";
 import type { SetScope } from "../source/set_scope.ts";
 import { systemFileSystem } from "../sys/system.ts";
+import { leadsTo } from "../sys/file_system.ts";
 
 /** What explaining needs. */
 export interface ExplainParts {
@@ -35,7 +36,8 @@ function readEntry(root: string, path: string): ExplainedEntry {
   try {
     using tree = systemFileSystem().openTree(root);
     const stat = tree.stat(path);
-    const linkTarget = stat?.kind === "symlink" ? tree.readLink(path) : "";
+    const linkTarget = stat ? leadsTo(tree, path, stat) : "";
+    if (stat) stat.xattrs = tree.xattrs(path);
     return { path, stat, linkTarget, trouble: "" };
   } catch (error) {
     return { path, stat: undefined, linkTarget: "", trouble: reasonOf(error) };

@@ -9,10 +9,12 @@ import { formatSize } from "../base/units.ts";
 const parts: Record<DifferingPart, string> = {
   kind: "it is of another kind",
   link: "it leads elsewhere",
+  device: "it stands for another device",
   size: "size",
   mtime: "time",
   mode: "mode",
   owner: "owner",
+  xattrs: "extended attributes",
   contents: "contents",
 };
 
@@ -39,7 +41,7 @@ function describe({ kind, parts: differing }: Difference): string {
 }
 
 function isSentence(differing: DifferingPart[]): boolean {
-  return differing.length === 1 && (differing[0] === "kind" || differing[0] === "link");
+  return differing.length === 1 && ["kind", "link", "device"].includes(differing[0]);
 }
 
 /** The sum of a report in a line, with its line feed. */

@@ -12,8 +12,10 @@ export interface Held {
   gid: number;
   size: number;
   mtimeNs: bigint;
-  /** Target of a symbolic link, else `""`. */
+  /** What it leads to: target of a symbolic link, `major:minor` of a device node; else `""`. */
   linkTarget: string;
+  /** Digest of its extended attributes (mirror/xattrs.ts). @default {0n}, of none */
+  xattrDigest?: bigint;
   /** The sender's change time when it was sent; 0 if unknown (learned from the receiver's listing). */
   ctimeNs: bigint;
   /** Identity of the sender's entry; 0 if unknown. */

@@ -8,7 +8,8 @@
  * └──────┴──────┴──────────────┴──────────────────────────────┴───────────────┘
  * path        u16 size, raw bytes
  * attributes  u16 presence bits, then each present field in order of its bit:
- *             1 mode u16 · 2 uid u32 · 4 gid u32 · 8 mtime i64 ns        (16… are free)
+ *             1 mode u16 · 2 uid u32 · 4 gid u32 · 8 mtime i64 ns
+ *             16 extended attributes: count u16, each name (as a path) and value (as data)      (32… are free)
  * data        u32 size, bytes
  * flag        u8, 0 or 1
  * optional    tag u8, u32 size, bytes; a reader skips tags that it does not know (tags below 128) or
@@ -22,7 +23,8 @@ import { ByteReader, ByteWriter } from "../base/bytes.ts";
 import { ProtocolError } from "../base/errors.ts";
 import { limits } from "../base/limits.ts";
 import { checkRelativePath, pathFromBytes, pathToBytes, quote } from "../base/path.ts";
-import type { AttributeChange } from "../sys/file_system.ts";
+import { type AttributeChange, isDevice, type NodeKind, type Xattr } from "../sys/file_system.ts";
+import { isReplicatedXattr } from "../sys/xattrs.ts";
 
 /** What a transfer starts from, and how it becomes the live file. */
 export type TransferBase =
@@ -49,6 +51,8 @@ export type Op =
   | { kind: "abandon"; transfer: number }
   | { kind: "mkdir"; path: string; attributes: AttributeChange }
   | { kind: "symlink"; path: string; target: string; attributes: AttributeChange }
+  /** A FIFO, a socket or a device node; `device` as in `Stat`. */
+  | { kind: "node"; path: string; node: NodeKind; device: string; attributes: AttributeChange }
   /** Moves an entry with everything below it. `exchange` swaps the two. */
   | { kind: "rename"; path: string; to: string; exchange: boolean }
   /** Removes anything but a directory. */
@@ -78,12 +82,16 @@ const kindCodes: Record<OpKind, number> = {
   unlink: 9,
   rmdir: 10,
   attributes: 11,
-  hole: 12,
+  node: 12,
+  hole: 13,
 };
 const kindNames = new Map(Object.entries(kindCodes).map(([name, code]) => [code, name as OpKind]));
 
 const baseCodes: Record<TransferBase, number> = { empty: 0, copy: 1, patch: 2 };
 const baseNames: TransferBase[] = ["empty", "copy", "patch"];
+
+const nodeCodes: Record<NodeKind, number> = { fifo: 1, socket: 2, block: 3, character: 4 };
+const nodeNames = new Map(Object.entries(nodeCodes).map(([name, code]) => [code, name as NodeKind]));
 
 /** Tags below this one may be skipped by a reader that does not know them. */
 const REQUIRED_TAG_MIN = 128;
@@ -158,6 +166,13 @@ function encodeFields(op: Op, writer: ByteWriter): void {
       encodePath(op.target, writer);
       encodeAttributes(op.attributes, writer);
       break;
+    case "node": {
+      const [major, minor] = op.device === "" ? [0, 0] : op.device.split(":").map(Number);
+      writer.u8(nodeCodes[op.node]).u32(major).u32(minor);
+      encodePath(op.path, writer);
+      encodeAttributes(op.attributes, writer);
+      break;
+    }
     case "rename":
       writer.flag(op.exchange);
       encodePath(op.path, writer);
@@ -204,6 +219,13 @@ function decodeFields(kind: OpKind, reader: ByteReader): Op {
       const path = decodeEntryPath(reader);
       const target = decodeLinkTarget(reader);
       return { kind, path, target, attributes: decodeAttributes(reader) };
+    }
+    case "node": {
+      const node = nodeNames.get(reader.u8());
+      if (node === undefined) throw new ProtocolError("Cannot decode op: the kind of a node is unknown");
+      const [major, minor] = [reader.u32(), reader.u32()];
+      const device = isDevice(node) ? `${major}:${minor}` : "";
+      return { kind, node, device, path: decodeEntryPath(reader), attributes: decodeAttributes(reader) };
     }
     case "rename": {
       const exchange = reader.flag();
@@ -265,27 +287,53 @@ function decodeEntryPath(reader: ByteReader): string {
 
 /** Appends attributes as the module's drawing says. */
 export function encodeAttributes(change: AttributeChange, writer: ByteWriter): void {
-  const { mode, uid, gid, mtimeNs } = change;
+  const { mode, uid, gid, mtimeNs, xattrs } = change;
   writer.u16(
     (mode === undefined ? 0 : 1) | (uid === undefined ? 0 : 2) | (gid === undefined ? 0 : 4) |
-      (mtimeNs === undefined ? 0 : 8),
+      (mtimeNs === undefined ? 0 : 8) | (xattrs === undefined ? 0 : 16),
   );
   if (mode !== undefined) writer.u16(mode);
   if (uid !== undefined) writer.u32(uid);
   if (gid !== undefined) writer.u32(gid);
   if (mtimeNs !== undefined) writer.i64(mtimeNs);
+  if (xattrs !== undefined) encodeXattrs(xattrs, writer);
+}
+
+/** Appends extended attributes as the module's drawing says. */
+export function encodeXattrs(xattrs: readonly Xattr[], writer: ByteWriter): void {
+  writer.u16(xattrs.length);
+  for (const { name, value } of xattrs) {
+    encodePath(name, writer);
+    writer.bytes32(value);
+  }
 }
 
 /** Reads attributes. @throws {ProtocolError} If an unknown one is present. */
 export function decodeAttributes(reader: ByteReader): AttributeChange {
   const present = reader.u16();
-  if (present > 15) throw new ProtocolError("Cannot decode op: an attribute is unknown");
+  if (present > 31) throw new ProtocolError("Cannot decode op: an attribute is unknown");
   const change: AttributeChange = {};
   if (present & 1) change.mode = reader.u16() & 0o7777;
   if (present & 2) change.uid = reader.u32();
   if (present & 4) change.gid = reader.u32();
   if (present & 8) change.mtimeNs = reader.i64();
+  if (present & 16) change.xattrs = decodeXattrs(reader);
   return change;
+}
+
+/** Reads extended attributes. @throws {ProtocolError} If one has no name, or one that is not replicated. */
+function decodeXattrs(reader: ByteReader): Xattr[] {
+  const count = reader.u16();
+  const xattrs: Xattr[] = [];
+  for (let i = 0; i < count; i++) {
+    const name = pathFromBytes(reader.bytes16());
+    if (!isReplicatedXattr(name) || name.includes("\0")) {
+      throw new ProtocolError(`Cannot decode op: ${quote(name)} is no extended attribute that is replicated`);
+    }
+    // A copy: the value may outlive the message.
+    xattrs.push({ name, value: reader.bytes32().slice() });
+  }
+  return xattrs;
 }
 
 /** Skips the optional fields at an encoding's end. @throws {ProtocolError} If one is required and unknown. */

@@ -3,6 +3,8 @@
  * @module
  */
 import { errorCode } from "../base/errors.ts";
+import { withXattrs } from "../mirror/xattrs.ts";
+import type { Held } from "../ops/held.ts";
 import type { Stat, Tree } from "../sys/file_system.ts";
 import type { Priority } from "./lane.ts";
 import type { Certainty } from "./resting.ts";
@@ -99,6 +101,21 @@ export function statOrUndefined(tree: Tree, path: string): Stat | undefined {
     return tree.stat(path);
   } catch {
     // Unreadable is not absent: whoever needs to know looks at the path itself and reports the problem there.
+    return undefined;
+  }
+}
+
+/** {@linkcode withXattrs}; `undefined` if they cannot be had, which the same goes for as for {@linkcode statOrUndefined}. */
+export function withXattrsOrUndefined(
+  tree: Pick<Tree, "xattrs">,
+  path: string,
+  stat: Readonly<Stat>,
+  held: Held | undefined,
+): Readonly<Stat> | undefined {
+  try {
+    return withXattrs(tree, path, stat, held);
+  } catch (error) {
+    if (!errorCode(error)) throw error;
     return undefined;
   }
 }

@@ -26,7 +26,7 @@ export class Deletions {
   async remove(path: string, batch: Batch): Promise<boolean> {
     const { index, policy } = this.#context;
     const held = index.get(path);
-    this.#context.solved(path);
+    this.#context.gone(path);
     if (!held || !policy.deleteAbsent) return true;
     if (this.#leftovers.stays(path, held)) return false;
     let isEmpty = true;

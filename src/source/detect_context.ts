@@ -45,6 +45,8 @@ export interface DetectContext {
   problem(path: string, op: string, error: unknown): void;
   /** @param op Only a problem of this op is over. @default any */
   solved(path: string, op?: string): void;
+  /** Nothing is at this path any more, nor below it: what was wrong there is over. */
+  gone(path: string): void;
   /** Names that rest before the target loses what it holds there; without it none does. */
   resting: Pick<Resting, "add" | "drop" | "has" | "noteChange" | "noteMove" | "size"> | undefined;
   /** Judges what is about to be lost on the target; without it all goes. */

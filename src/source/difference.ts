@@ -26,6 +26,8 @@ export interface Comparable {
   mtimeNs: bigint;
   /** `""` if it is no symbolic link. */
   linkTarget: string;
+  /** Digest of extended attributes. */
+  xattrDigest?: bigint;
 }
 
 /** One path as each side has it; `undefined` where it is not. */
@@ -59,9 +61,10 @@ export function differingParts(
   if (a.kind !== b.kind) return ["kind"];
   const parts: DifferingPart[] = [];
   if (a.kind === "file" && a.size !== b.size) parts.push("size");
-  if (a.kind === "symlink" && a.linkTarget !== b.linkTarget) parts.push("link");
+  if (a.linkTarget !== b.linkTarget) parts.push(a.kind === "symlink" ? "link" : "device");
   if (!sameTime(a.mtimeNs, b.mtimeNs, abilities)) parts.push("mtime");
   if (abilities.modes && a.kind !== "symlink" && a.mode !== b.mode) parts.push("mode");
+  if (abilities.xattrs && (a.xattrDigest ?? 0n) !== (b.xattrDigest ?? 0n)) parts.push("xattrs");
   if (abilities.ownership && (a.uid !== b.uid || a.gid !== b.gid)) parts.push("owner");
   return parts;
 }

@@ -118,9 +118,22 @@ export class Doubts {
 
 /** Writes down in the index what the target says it holds. `trusted`: its contents are believed if size and time are. */
 export function believe(index: Index, entry: ListedEntry, { trusted }: { trusted: boolean }): void {
-  const { path, kind, mode, uid, gid, size, mtimeNs, linkTarget } = entry;
+  const { path, kind, mode, uid, gid, size, mtimeNs, linkTarget, xattrDigest } = entry;
   if (!index.canHold(path)) return;
-  const held = { kind, mode, uid, gid, size, mtimeNs, linkTarget, ctimeNs: 0n, dev: 0, ino: 0n, trusted };
+  const held = {
+    kind,
+    mode,
+    uid,
+    gid,
+    size,
+    mtimeNs,
+    linkTarget,
+    xattrDigest,
+    ctimeNs: 0n,
+    dev: 0,
+    ino: 0n,
+    trusted,
+  };
   index.set(path, held, 0);
   if (!trusted) index.setSignature(path, undefined, 0);
 }

@@ -11,10 +11,11 @@ import { parentPath } from "../base/path.ts";
 import { heldFrom, planEntry, sendableAttributes } from "../mirror/plan.ts";
 import { hashBytes } from "../mirror/signature.ts";
 import { isLarge, readSmallFile } from "../mirror/transfer.ts";
+import { withXattrs, xattrsTooLarge } from "../mirror/xattrs.ts";
 import type { Held } from "../ops/held.ts";
 import type { Op } from "../ops/op.ts";
-import { sameFile, type Stat } from "../sys/file_system.ts";
-import { type Batch, isGone, note, statOrUndefined } from "./batch.ts";
+import { leadsTo, type NodeKind, sameFile, type Stat } from "../sys/file_system.ts";
+import { type Batch, isGone, note, statOrUndefined, withXattrsOrUndefined } from "./batch.ts";
 import type { Deletions } from "./deletions.ts";
 import { type DetectContext, standingOf } from "./detect_context.ts";
 import { isTaken, isUnderWay, letRest, restsAbove } from "./taken.ts";
@@ -23,6 +24,8 @@ import { isTaken, isUnderWay, letRest, restsAbove } from "./taken.ts";
 export class Entries {
   readonly #context: DetectContext;
   readonly #deletions: Deletions;
+  /** Entries with more extended attributes than fit an op, which are sent without them. */
+  readonly #unfit = new Set<string>();
   /** Renames an entry of the target to where it is now, see `Moves.look`. */
   bringHere: (path: string, batch: Batch) => Promise<void> = () => Promise.resolve();
   /** Whether a directory could not be listed: that its own attributes are known does not mend it. */
@@ -69,10 +72,11 @@ export class Entries {
     }
   }
 
-  async #compare(path: string, stat: Stat, batch: Batch): Promise<void> {
+  async #compare(path: string, seen: Stat, batch: Batch): Promise<void> {
     const { index, policy, tree } = this.#context;
     const held = index.get(path);
-    const linkTarget = stat.kind === "symlink" ? tree.readLink(path) : "";
+    const stat = this.#withXattrs(path, seen, held);
+    const linkTarget = leadsTo(tree, path, stat);
     const step = planEntry(stat, held, policy, linkTarget);
     if (held && isOtherDirectory(stat, held)) this.#replaced(path, batch);
     switch (step.do) {
@@ -99,6 +103,21 @@ export class Entries {
           batch,
         );
     }
+  }
+
+  /** Extended attributes too, where they may be others than the target's. */
+  #withXattrs(path: string, stat: Stat, held: Held | undefined): Stat {
+    const { policy, tree } = this.#context;
+    // A new file is asked when it is open.
+    if (!policy.abilities.xattrs || (!held && stat.kind === "file")) return stat;
+    const full = withXattrs(tree, path, stat, held);
+    if (full !== stat) this.#noteFit(path, full);
+    return full;
+  }
+
+  #noteFit(path: string, { xattrs }: Readonly<Stat>): void {
+    if (!xattrs && this.#unfit.size < limits.problemsMax) this.#unfit.add(path);
+    else if (xattrs && this.#unfit.size > 0) this.#unfit.delete(path);
   }
 
   /** A directory took the place of another one: what lies below is not what the target has there. */
@@ -129,8 +148,18 @@ export class Entries {
         return;
       }
       default:
-        this.#context.problem(path, "read", new Error(`a ${stat.kind} is not replicated by this version`));
+        return this.#makeNode(path, stat.kind, stat, batch);
     }
+  }
+
+  #makeNode(path: string, node: NodeKind, stat: Stat, batch: Batch): void {
+    const { abilities } = this.#context.policy;
+    if (!abilities.nodes) {
+      return this.#context.problem(path, "make", new Error(`the target cannot hold a ${stat.kind}`));
+    }
+    const { device = "" } = stat;
+    const attributes = sendableAttributes(stat, abilities);
+    this.#pushNoting({ kind: "node", path, node, device, attributes }, stat, device, batch);
   }
 
   #sendFile(path: string, stat: Stat, held: Held | undefined, batch: Batch): void {
@@ -142,10 +171,11 @@ export class Entries {
     if (isTransfer || this.#context.isTransferring(path)) {
       return this.#context.transfer(path, batch.priority, batch.tickets.of(path));
     }
-    const small = readSmallFile(tree, path);
+    const small = readSmallFile(tree, path, policy.abilities.xattrs);
     if (!small) return this.#context.transfer(path, batch.priority, batch.tickets.of(path));
     this.#context.onRead(small.data.length);
     if (this.#mustWait(path, stat, small.stat, batch)) return;
+    if (policy.abilities.xattrs) this.#noteFit(path, small.stat);
     const attributes = sendableAttributes(small.stat, policy.abilities);
     this.#pushNoting({ kind: "file", path, attributes, data: small.data }, small.stat, "", batch);
     this.#context.index.setSignature(path, undefined, 0);
@@ -183,11 +213,16 @@ export class Entries {
     const { guard, index, push } = this.#context;
     if (batch.priority === "live" && !index.has(op.path)) guard?.noteMade(op.path, stat);
     const sequence = push(op, batch.priority);
-    index.set(op.path, heldFrom(stat, linkTarget), sequence);
+    const held = heldFrom(stat, linkTarget);
+    if (op.kind === "attributes" && !stat.xattrs) held.xattrDigest = index.get(op.path)?.xattrDigest;
+    index.set(op.path, held, sequence);
     this.#solved(op.path, stat);
   }
 
   #solved(path: string, stat: Readonly<Stat>, op?: string): void {
+    if (this.#unfit.size > 0 && this.#unfit.has(path)) {
+      return this.#context.problem(path, "xattrs", xattrsTooLarge());
+    }
     if (stat.kind !== "directory" || !this.isUnlisted(path)) this.#context.solved(path, op);
   }
 
@@ -224,8 +259,11 @@ export class Entries {
     const { index, tree, policy } = this.#context;
     await this.#context.room(path.length, batch.priority);
     const held = index.get(path);
-    const stat = statOrUndefined(tree, path);
-    if (held?.kind !== "directory" || stat?.kind !== "directory" || !this.#context.settles(path)) return;
+    const seen = statOrUndefined(tree, path);
+    if (held?.kind !== "directory" || seen?.kind !== "directory" || !this.#context.settles(path)) return;
+    const stat = policy.abilities.xattrs ? withXattrsOrUndefined(tree, path, seen, held) : seen;
+    // Gone meanwhile: whoever did that made it dirty, too.
+    if (!stat) return;
     const step = planEntry(stat, held, policy);
     if (step.do === "adopt") index.set(path, heldFrom(stat, ""), 0);
     if (step.do !== "attributes") return;
@@ -240,5 +278,5 @@ function isOtherDirectory(stat: Stat, held: Held): boolean {
 }
 
 function planWord(op: Op): string {
-  return op.kind === "mkdir" || op.kind === "symlink" ? "create" : op.kind;
+  return op.kind === "mkdir" || op.kind === "symlink" || op.kind === "node" ? "create" : op.kind;
 }

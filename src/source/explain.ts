@@ -61,13 +61,8 @@ export function explainEntry(
     };
   }
   if (trouble !== "") return { state: "failed", reason: trouble, rule };
-  if (stat && !replicatedKinds.has(stat.kind)) {
-    return { state: "never", reason: `a ${stat.kind} is not replicated by this version`, rule };
-  }
   return { state: "pending", reason: "", rule };
 }
-
-const replicatedKinds = new Set(["file", "directory", "symlink"]);
 
 /** How a target stands with a path; `isIn` is whether it is in the set. */
 export function explainOnTarget(

@@ -424,6 +424,7 @@ export class Index implements PersistentIndex {
       kindCode: table.kind[id],
       trusted: table.trusted[id] === 1,
       isLeftover: table.leftover[id] === 1,
+      xattrDigest: table.xattrDigest(id),
       hasSignature: this.#signatures.has(id),
       mode: table.mode[id],
       uid: table.uid[id],
@@ -454,6 +455,8 @@ export class Index implements PersistentIndex {
       trusted: table.trusted[id] === 1,
     };
     if (table.leftover[id] === 1) held.isLeftover = true;
+    const xattrDigest = table.xattrDigest(id);
+    if (xattrDigest !== undefined) held.xattrDigest = xattrDigest;
     return held;
   }
 }

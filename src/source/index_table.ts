@@ -43,6 +43,8 @@ export interface NodeAttributes {
   trusted: boolean;
   /** @default {false} */
   isLeftover?: boolean;
+  /** Digest of extended attributes. @default {0n} */
+  xattrDigest?: bigint;
   mode: number;
   uid: number;
   gid: number;
@@ -90,6 +92,9 @@ export class NodeTable {
   /** Device numbers by their index in the column; a tree has few. Index 0 is device 0. */
   #devices: number[] = [0];
   #deviceIndexes = new Map<number, number>([[0, 0]]);
+
+  /** Digests of extended attributes by id. Few entries have any. */
+  readonly #xattrDigests = new Map<number, bigint>();
 
   /** Times that an entry was taken away from its parent: as long as it stays, ids keep their paths. */
   unlinkCount = 0;
@@ -159,6 +164,8 @@ export class NodeTable {
     this.kind[id] = kindCode;
     this.trusted[id] = attributes.trusted ? 1 : 0;
     this.setLeftover(id, attributes.isLeftover ?? false);
+    if (attributes.xattrDigest) this.#xattrDigests.set(id, attributes.xattrDigest);
+    else if (this.#xattrDigests.size > 0) this.#xattrDigests.delete(id);
     this.mode[id] = attributes.mode;
     this.uid[id] = attributes.uid;
     this.gid[id] = attributes.gid;
@@ -183,10 +190,16 @@ export class NodeTable {
   /** The entry is no more: it leaves the identities, and its kind code is 0. */
   clearAttributes(id: number): void {
     this.setLeftover(id, false);
+    this.#xattrDigests.delete(id);
     this.#dropIdentity(id);
     this.kind[id] = 0;
     this.ino[id] = 0n;
     this.#device[id] = 0;
+  }
+
+  /** Digest of an entry's extended attributes, `undefined` if it has none. */
+  xattrDigest(id: number): bigint | undefined {
+    return this.#xattrDigests.size === 0 ? undefined : this.#xattrDigests.get(id);
   }
 
   /** Device number of an entry's identity. */

@@ -3,6 +3,7 @@
  * of is on the target and neither side moved while it was looked at; otherwise it is looked at again.
  * @module
  */
+import { digestXattrs } from "../mirror/xattrs.ts";
 import { equalBytes } from "../base/bytes.ts";
 import { type Clock, yieldToEvents } from "../base/clock.ts";
 import { errorCode } from "../base/errors.ts";
@@ -12,7 +13,7 @@ import type { Difference } from "../base/status.ts";
 import { digestRange } from "../mirror/digest.ts";
 import type { PlanPolicy } from "../mirror/plan.ts";
 import type { Held } from "../ops/held.ts";
-import type { Stat, Tree } from "../sys/file_system.ts";
+import { leadsTo, type Stat, type Tree } from "../sys/file_system.ts";
 import type { DigestedEntry, DigestRange } from "../wire/message.ts";
 import { statOrUndefined } from "./batch.ts";
 import { type ClockReading, differingParts, judge, mayHaveChanged } from "./difference.ts";
@@ -137,7 +138,7 @@ export class Judgement {
     const remote = remotes.get(path);
     const parent = parentPath(path);
     const sides = {
-      disk: disk && { ...disk, linkTarget: this.#linkTarget(mismatch) },
+      disk: disk && { ...disk, linkTarget: this.#linkTarget(mismatch), xattrDigest: this.#xattrDigest(path) },
       held,
       remote,
       heldParent: index.get(parent),
@@ -191,12 +192,21 @@ export class Judgement {
   }
 
   #linkTarget({ path, disk }: Mismatch): string {
-    if (disk?.kind !== "symlink") return "";
+    if (!disk) return "";
     try {
-      return this.#options.tree.readLink(path);
+      return leadsTo(this.#options.tree, path, disk);
     } catch (error) {
       if (!errorCode(error)) throw error;
       return "";
+    }
+  }
+
+  #xattrDigest(path: string): bigint {
+    try {
+      return digestXattrs(this.#options.tree.xattrs(path));
+    } catch (error) {
+      if (!errorCode(error)) throw error;
+      return 0n;
     }
   }
 
@@ -273,5 +283,6 @@ function isSameVersion(a: Readonly<Stat> | undefined, b: Readonly<Stat> | undefi
 function isSameBelief(a: Held | undefined, b: Held | undefined): boolean {
   if (a === undefined || b === undefined) return a === b;
   return a.ino === b.ino && a.ctimeNs === b.ctimeNs && a.trusted === b.trusted &&
-    differingParts(a, b, { ownership: true, modes: true, nanoseconds: true }).length === 0;
+    differingParts(a, b, { ownership: true, modes: true, nanoseconds: true, nodes: true, xattrs: true })
+        .length === 0;
 }

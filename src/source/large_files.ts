@@ -2,6 +2,7 @@
  * Sends large files, and notes in the index what the target holds then.
  * @module
  */
+import { xattrsTooLarge } from "../mirror/xattrs.ts";
 import { errorCode, TransientError } from "../base/errors.ts";
 import { parentPath } from "../base/path.ts";
 import { sendableAttributes } from "../mirror/plan.ts";
@@ -145,6 +146,7 @@ export class LargeFiles {
     // It may have left the set while it was on its way.
     if (standingOf(path, stat, this.#options) === "out") index.markLeftover(path, true);
     solved(path);
+    if (policy.abilities.xattrs && !stat.xattrs) this.#options.problem(path, "xattrs", xattrsTooLarge());
     if (result.state === "sent" && result.restless) return secondLooks.addRestless(path);
     const isProven = result.state === "unchanged" || !result.appended;
     if (!isProven || isRacy(stat)) secondLooks.addUnproven(path, stat.size, ticket);

@@ -8,9 +8,9 @@ import { joinPath } from "../base/path.ts";
 import { planEntry, type PlanPolicy } from "../mirror/plan.ts";
 import type { Held } from "../ops/held.ts";
 import { fitsOp } from "../ops/op.ts";
-import type { Stat, Tree } from "../sys/file_system.ts";
+import { isNode, type Stat, type Tree } from "../sys/file_system.ts";
 import type { ListedEntry } from "../wire/message.ts";
-import { isGone, statOrUndefined } from "./batch.ts";
+import { isGone, statOrUndefined, withXattrsOrUndefined } from "./batch.ts";
 import { type DetectContext, standingOf } from "./detect_context.ts";
 import { isEqual } from "./difference.ts";
 import type { Index } from "./index.ts";
@@ -68,7 +68,7 @@ export class Mismatches {
   }
 
   #lookAtSource(directory: string, mismatches: Set<string>): { entries: number; problem: string } {
-    const { tree, index } = this.#options;
+    const { tree, index, policy } = this.#options;
     let [entries, known] = [0, 0];
     tree.forgetDirectories();
     try {
@@ -78,7 +78,7 @@ export class Mismatches {
         entries++;
         const held = index.get(path);
         if (held) known++;
-        if (!stat || !fitsOp(path) || !isReplicated(stat)) return;
+        if (!stat || !fitsOp(path) || (isNode(stat.kind) && !policy.abilities.nodes)) return;
         if (!isCompared(path, stat, held, this.#options)) return;
         if (held === undefined || !this.#isAsHeld(path, stat, held)) mismatches.add(path);
       });
@@ -100,8 +100,12 @@ export class Mismatches {
     if (stat && held && !this.#isAsHeld("", stat, held)) mismatches.add("");
   }
 
-  #isAsHeld(path: string, stat: Readonly<Stat>, held: Held): boolean {
-    const step = planEntry(stat, held, this.#options.policy, held.linkTarget);
+  #isAsHeld(path: string, seen: Readonly<Stat>, held: Held): boolean {
+    const { policy, tree } = this.#options;
+    const stat = policy.abilities.xattrs ? withXattrsOrUndefined(tree, path, seen, held) : seen;
+    if (!stat) return false;
+    const leads = stat.kind === "symlink" ? held.linkTarget : stat.device;
+    const step = planEntry(stat, held, policy, leads);
     if (step.do !== "nothing" && step.do !== "adopt") return false;
     return step.do === "nothing" || stat.kind !== "symlink" || this.#leadsTo(path, held.linkTarget);
   }
@@ -169,9 +173,4 @@ export function isCompared(
   if (held?.isLeftover) return false;
   const standing = standingOf(path, facts, options);
   return standing === "in" || (standing === "passage" && held !== undefined);
-}
-
-/** Others are named as problems when they are found. */
-function isReplicated({ kind }: Readonly<Stat>): boolean {
-  return kind === "file" || kind === "directory" || kind === "symlink";
 }

@@ -4,9 +4,10 @@
  * @module
  */
 import { isWithin, parentPath } from "../base/path.ts";
+import { digestXattrs } from "../mirror/xattrs.ts";
 import type { Held } from "../ops/held.ts";
 import { sameFile, type Stat } from "../sys/file_system.ts";
-import { type Batch, identity, statOrUndefined } from "./batch.ts";
+import { type Batch, identity, statOrUndefined, withXattrsOrUndefined } from "./batch.ts";
 import type { Deletions } from "./deletions.ts";
 import type { DetectContext } from "./detect_context.ts";
 import type { Entries } from "./entries.ts";
@@ -110,6 +111,7 @@ export class Moves {
       batch.priority,
     );
     index.move(from, path, sequence);
+    this.#context.gone(from);
     index.markLeftover(path, false);
     if (standing) this.#context.guard?.noteReplaced(path, standing, stat);
     this.#context.resting?.noteMove();
@@ -127,10 +129,13 @@ export class Moves {
 
   /** A rename moves the change time: that alone is no reason to send the contents again. */
   #noteMoved(path: string, stat: Stat, sequence: number): void {
-    const held = this.#context.index.get(path)!;
-    if (held.size === stat.size && held.mtimeNs === stat.mtimeNs) {
-      this.#context.index.set(path, { ...held, ctimeNs: stat.ctimeNs }, sequence);
-    }
+    const { index, policy, tree } = this.#context;
+    const held = index.get(path)!;
+    if (held.size !== stat.size || held.mtimeNs !== stat.mtimeNs) return;
+    // Of an extended attribute that was changed as well only the change time tells.
+    const full = policy.abilities.xattrs ? withXattrsOrUndefined(tree, path, stat, held) : stat;
+    const isSame = !policy.abilities.xattrs || digestXattrs(full?.xattrs) === (held.xattrDigest ?? 0n);
+    if (isSame) index.set(path, { ...held, ctimeNs: stat.ctimeNs }, sequence);
   }
 
   #planMove(from: string, path: string): void {

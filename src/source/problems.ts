@@ -4,6 +4,7 @@
  */
 import type { Problem } from "../base/errors.ts";
 import { limits } from "../base/limits.ts";
+import { isWithin } from "../base/path.ts";
 
 /** A problem and since when it stands. */
 export interface StandingProblem extends Problem {
@@ -39,6 +40,11 @@ export class Problems {
   clear(path: string, op?: string): void {
     if (this.#byPath.size === 0 || (op !== undefined && this.#byPath.get(path)?.op !== op)) return;
     this.#byPath.delete(path);
+  }
+
+  /** The path and everything below is gone, or has another name. */
+  clearFrom(path: string): void {
+    for (const each of this.#byPath.keys()) if (isWithin(each, path)) this.#byPath.delete(each);
   }
 
   clearAll(): void {

@@ -677,6 +677,7 @@ export class Replicator {
       watch,
       problem: (path, op, error) => this.#addProblem(path, op, error),
       solved: (path, op) => this.problems.clear(path, op),
+      gone: (path) => this.problems.clearFrom(path),
       resting: this.#options.isOnePass || planned ? undefined : this.#resting,
       guard: this.#guard,
       mounts: this.#mounts,

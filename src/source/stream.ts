@@ -260,6 +260,8 @@ const unknownAbilities: FileSystemAbilities = {
   nanoseconds: true,
   ownership: true,
   modes: true,
+  nodes: false,
+  xattrs: false,
   exchange: false,
   confined: false,
   syncAll: false,

@@ -52,6 +52,7 @@ export const DIRECTORY_CODE = codesByKind.directory;
 const TRUSTED = 1;
 const HAS_SIGNATURE = 2;
 const LEFTOVER = 4;
+const HAS_XATTRS = 8;
 
 /** One entry of the index with its place in the tree. */
 export interface IndexRow {
@@ -63,6 +64,8 @@ export interface IndexRow {
   hasSignature: boolean;
   /** @default {false} */
   isLeftover?: boolean;
+  /** Digest of extended attributes. @default {0n} */
+  xattrDigest?: bigint;
   mode: number;
   uid: number;
   gid: number;
@@ -115,11 +118,14 @@ export function encodeIndexRow(row: IndexRow): Uint8Array<ArrayBuffer> {
   rowWriter.reset();
   rowWriter.u32(row.parent).u8(row.kindCode)
     .u8(
-      (row.trusted ? TRUSTED : 0) | (row.hasSignature ? HAS_SIGNATURE : 0) | (row.isLeftover ? LEFTOVER : 0),
+      (row.trusted ? TRUSTED : 0) | (row.hasSignature ? HAS_SIGNATURE : 0) | (row.isLeftover ? LEFTOVER : 0) |
+        (row.xattrDigest ? HAS_XATTRS : 0),
     )
     .u16(row.mode).u32(row.uid).u32(row.gid).u53(row.size)
     .i64(row.mtimeNs).i64(row.ctimeNs).i64(BigInt.asIntN(64, row.ino)).u53(row.dev)
-    .bytes16(row.name).raw(row.linkTarget);
+    .bytes16(row.name);
+  if (row.xattrDigest) rowWriter.i64(BigInt.asIntN(64, row.xattrDigest));
+  rowWriter.raw(row.linkTarget);
   return rowWriter.take();
 }
 
@@ -138,7 +144,7 @@ export function decodeIndexRow(id: number, bytes: Uint8Array): IndexRow {
   const kindCode = reader.u8();
   const flags = reader.u8();
   if (kindsByCode[kindCode] === undefined) throw new CorruptionError(`kind ${kindCode}`);
-  if (flags > (TRUSTED | HAS_SIGNATURE | LEFTOVER)) throw new CorruptionError(`flags ${flags}`);
+  if (flags > (TRUSTED | HAS_SIGNATURE | LEFTOVER | HAS_XATTRS)) throw new CorruptionError(`flags ${flags}`);
   const mode = reader.u16();
   const uid = reader.u32();
   const gid = reader.u32();
@@ -151,6 +157,9 @@ export function decodeIndexRow(id: number, bytes: Uint8Array): IndexRow {
   if (nameSize > reader.left) throw new CorruptionError(`name of ${nameSize} bytes in ${reader.left}`);
   const name = reader.raw(nameSize);
   if (!isPlaceFor(id, parent, name)) throw new CorruptionError(`parent ${parent}, name of ${nameSize} bytes`);
+  const hasXattrs = (flags & HAS_XATTRS) !== 0;
+  if (hasXattrs && reader.left < 8) throw new CorruptionError(`digest of ${reader.left} bytes`);
+  const xattrDigest = hasXattrs ? BigInt.asUintN(64, reader.i64()) : 0n;
   const linkTarget = reader.raw(reader.left);
   const trusted = (flags & TRUSTED) !== 0;
   const hasSignature = (flags & HAS_SIGNATURE) !== 0;
@@ -162,6 +171,7 @@ export function decodeIndexRow(id: number, bytes: Uint8Array): IndexRow {
     trusted,
     hasSignature,
     ...(isLeftover ? { isLeftover } : undefined),
+    ...(hasXattrs ? { xattrDigest } : undefined),
     mode,
     uid,
     gid,

@@ -11,7 +11,23 @@
  */
 
 /** What a directory entry is. */
-export type Kind = "file" | "directory" | "symlink" | "fifo" | "socket" | "block" | "character";
+export type Kind = "file" | "directory" | "symlink" | NodeKind;
+
+/** An entry that stands for something outside of its file system: nothing of it is read or written. */
+export type NodeKind = "fifo" | "socket" | DeviceKind;
+
+/** A node that stands for a device. */
+export type DeviceKind = "block" | "character";
+
+/** Whether an entry of this kind is a {@linkcode NodeKind}. */
+export function isNode(kind: Kind): kind is NodeKind {
+  return kind === "fifo" || kind === "socket" || isDevice(kind);
+}
+
+/** Whether an entry of this kind is a {@linkcode DeviceKind}. */
+export function isDevice(kind: Kind): kind is DeviceKind {
+  return kind === "block" || kind === "character";
+}
 
 /** Attributes of an entry, as `lstat(2)` tells them. */
 export interface Stat {
@@ -31,6 +47,17 @@ export interface Stat {
   /** Identity of the file within its file system; 0 where the system has none. */
   ino: bigint;
   linkCount: number;
+  /** Extended attributes, where somebody looked at them: {@linkcode Tree.xattrs}. */
+  xattrs?: readonly Xattr[];
+  /** Number of a device node's device, `major:minor`; else `""`, or left out. */
+  device?: string;
+}
+
+/** An extended attribute: one that a user, an ACL, a capability or a program keeps with an entry. */
+export interface Xattr {
+  /** With its namespace: `user.comment`, `system.posix_acl_access`. Raw bytes as in a path. */
+  name: string;
+  value: Uint8Array;
 }
 
 /** Attributes to set. What is left out stays as it is. */
@@ -40,6 +67,8 @@ export interface AttributeChange {
   gid?: number;
   /** Nanoseconds since 1970. Access time is left alone. */
   mtimeNs?: bigint;
+  /** All that the entry is to have, in order of name; others of the replicated namespaces go (sys/xattrs.ts). */
+  xattrs?: readonly Xattr[];
 }
 
 /** A name in a directory. */
@@ -59,6 +88,10 @@ export interface FileSystemAbilities {
   ownership: boolean;
   /** Permission bits exist. */
   modes: boolean;
+  /** Extended attributes can be read and set. */
+  xattrs: boolean;
+  /** Nodes can be made: {@linkcode Tree.makeNode}. */
+  nodes: boolean;
   /** `rename` with `exchange` works. */
   exchange: boolean;
   /** Paths are confined by the kernel even while others swap directories (`openat2`). */
@@ -101,7 +134,12 @@ export interface OpenFile extends Disposable {
    * more. The file keeps its size. Where the file system knows no holes, zeros are written.
    */
   punch(offset: number, size: number): void;
+  /** Sets all but extended attributes, for which there is `setXattrs`. */
   setAttributes(change: AttributeChange): void;
+  /** As {@linkcode Tree.xattrs}. */
+  xattrs(): Xattr[];
+  /** As {@linkcode Tree.setXattr}. */
+  setXattr(name: string, value: Uint8Array | undefined): void;
   /** Contents and size survive power loss afterwards. */
   sync(): void;
   /**
@@ -143,14 +181,30 @@ export interface Tree extends Disposable {
   readLink(path: string): string;
   makeDirectory(path: string, mode: number): void;
   makeSymlink(path: string, target: string): void;
+  /**
+   * Makes a FIFO, a socket that nobody listens on, or a device node.
+   *
+   * @param device `major:minor` of a device node, else `""`.
+   * @throws {SystemError} `EPERM` without the right to make device nodes, `ENOTSUP` without the ability.
+   */
+  makeNode(path: string, kind: NodeKind, device: string, mode: number): void;
   /** Removes anything but a directory. */
   unlink(path: string): void;
   /** Removes an empty directory. */
   removeDirectory(path: string): void;
   /** Renames within this tree or into another one on the same file system (`EXDEV` otherwise). */
   rename(from: string, to: string, options?: RenameOptions & { into?: Tree }): void;
-  /** Sets attributes of an entry without following a symbolic link. */
+  /** Sets attributes of an entry without following a symbolic link; of extended ones there is `setXattrs`. */
   setAttributes(path: string, change: AttributeChange): void;
+  /** Extended attributes of the replicated namespaces, in order of name; none where the file system has none. */
+  xattrs(path: string): Xattr[];
+  /**
+   * Sets one extended attribute, or removes it (`undefined`), of an entry itself, never of what a link leads to.
+   *
+   * @throws {SystemError} `ENOTSUP` if the file system cannot, `EPERM` without the right or of a kind that has none,
+   * `ENOSPC`, `ERANGE` or `E2BIG` if it is too large.
+   */
+  setXattr(path: string, name: string, value: Uint8Array | undefined): void;
   /** Names in this directory survive power loss afterwards. */
   syncDirectory(path: string): void;
   /**
@@ -184,4 +238,13 @@ export interface FileSystem {
 /** Whether two entries have the same identity on this machine. Without inode numbers nothing has. */
 export function sameFile(a: Pick<Stat, "dev" | "ino">, b: Pick<Stat, "dev" | "ino">): boolean {
   return a.ino !== 0n && a.ino === b.ino && a.dev === b.dev;
+}
+
+/**
+ * What an entry leads to: the target of a symbolic link, the number of a device node's device; `""` of others.
+ *
+ * @throws {SystemError} If a link cannot be read.
+ */
+export function leadsTo(tree: Pick<Tree, "readLink">, path: string, stat: Readonly<Stat>): string {
+  return stat.kind === "symlink" ? tree.readLink(path) : stat.device ?? "";
 }

@@ -67,6 +67,10 @@ const calls = {
   openat: { parameters: [descriptor, address, flags, "u32"], result },
   /** `openat2` has no function in libc: 437, directory, path, how, 24. */
   syscallOpenat2: { name: "syscall", parameters: ["i64", "i64", address, address, "i64"], result },
+  /** `mknodat`, which older libcs have under another name: its number, directory, path, type and mode, device. */
+  syscallMknodat: { name: "syscall", parameters: ["i64", "i64", address, "i64", "i64"], result },
+  /** `listxattrat`, which libc does not have yet: its number, directory, path, flags, names, their size. */
+  syscallListxattrat: { name: "syscall", parameters: ["i64", "i64", address, "i64", address, "i64"], result },
   close: { parameters: [descriptor], result },
   dup3: { parameters: [descriptor, descriptor, flags], result },
   read: { parameters: [descriptor, "buffer", size], result },
@@ -87,6 +91,14 @@ const calls = {
   fchownat: { parameters: [descriptor, address, "u32", "u32", flags], result },
   futimens: { parameters: [descriptor, address], result },
   utimensat: { parameters: [descriptor, address, address, flags], result },
+  llistxattr: { parameters: [address, address, "u64"], result },
+  lgetxattr: { parameters: [address, address, address, "u64"], result },
+  lsetxattr: { parameters: [address, address, "buffer", "u64", flags], result },
+  lremovexattr: { parameters: [address, address], result },
+  flistxattr: { parameters: [descriptor, address, "u64"], result },
+  fgetxattr: { parameters: [descriptor, address, address, "u64"], result },
+  fsetxattr: { parameters: [descriptor, address, "buffer", "u64", flags], result },
+  fremovexattr: { parameters: [descriptor, address], result },
   ftruncate: { parameters: [descriptor, offset], result },
   /** Its result is an offset, and so a bigint. */
   lseek: { parameters: [descriptor, offset, "i32"], result: "i64" },

@@ -4,7 +4,7 @@
  * Each call reaches the directory that holds the path, and from there uses the last name alone, never following it.
  * @module
  */
-import type { SystemError } from "../base/errors.ts";
+import { errorCode, type SystemError } from "../base/errors.ts";
 import { joinPath, pathFromBytes } from "../base/path.ts";
 import { errnoName, systemError } from "./errno.ts";
 import type {
@@ -12,19 +12,23 @@ import type {
   DirectoryEntry,
   FileSystem,
   FileSystemAbilities,
+  NodeKind,
   OpenOptions,
   RenameOptions,
   Stat,
   Tree,
+  Xattr,
 } from "./file_system.ts";
 import { addressOf, AT, errno, libc, O, PathBuffer } from "./libc.ts";
 import { hasOpenat2, isCleanName, LinuxDirectories } from "./linux_directories.ts";
 import { type EntryBuffer, withEntryBuffer } from "./linux_entries.ts";
 import { KEEP_ID, LinuxFile, sharedBuffers } from "./linux_file.ts";
-import { emptyStat, kindOfType } from "./linux_stat.ts";
+import { emptyStat, kindOfType, packDevice, typeOfNode } from "./linux_stat.ts";
+import { hasNoXattrs, readXattrs, writeXattr } from "./linux_xattrs.ts";
 
 const EPERM = 1, ENOENT = 2, ENXIO = 6, EACCES = 13, ENOTDIR = 20, EINVAL = 22, EISDIR = 21, ENOTSUP = 95;
 const RENAME_EXCHANGE = 2;
+const SYS_MKNODAT = Deno.build.arch === "aarch64" ? 33 : 259;
 /** Bytes of a symbolic link's target, with room to see that it was cut. */
 const LINK_SIZE = 4096 + 1;
 /** Types (statfs(2)) whose `f_fsid` is made of their UUID: ext, btrfs, f2fs. Others make it of the device's number. */
@@ -47,6 +51,8 @@ export function linuxFileSystem(options: LinuxOptions = {}): FileSystem {
     nanoseconds: true,
     ownership: libc().geteuid() === 0,
     modes: true,
+    nodes: true,
+    xattrs: hasProc(),
     exchange: true,
     confined: true,
     syncAll: true,
@@ -62,6 +68,15 @@ export function linuxFileSystem(options: LinuxOptions = {}): FileSystem {
       return new LinuxTree(absolute, new LinuxDirectories(root, { confined, openat2 }));
     },
   };
+}
+
+function hasProc(): boolean {
+  try {
+    return Deno.statSync("/proc/self/fd").isDirectory;
+  } catch (error) {
+    if (errorCode(error)) return false;
+    throw error;
+  }
 }
 
 class LinuxTree implements Tree {
@@ -148,6 +163,20 @@ class LinuxTree implements Tree {
     }
   }
 
+  makeNode(path: string, kind: NodeKind, device: string, mode: number): void {
+    const directory = this.#enter(path, `make ${kind}`, names());
+    const [major, minor] = device === "" ? [0, 0] : device.split(":").map(Number);
+    const typeAndMode = typeOfNode(kind) | (mode & 0o7777);
+    const made = libc().syscallMknodat(
+      SYS_MKNODAT,
+      directory,
+      names().address,
+      typeAndMode,
+      packDevice(major, minor),
+    );
+    if (made < 0) throw this.#error(errno(), `make ${kind}`, path);
+  }
+
   unlink(path: string): void {
     const directory = this.#enter(path, "remove", names());
     if (libc().unlinkat(directory, names().address, 0) < 0) throw this.#error(errno(), "remove", path);
@@ -191,6 +220,20 @@ class LinuxTree implements Tree {
         throw this.#error(errno(), "set the time of", path);
       }
     }
+  }
+
+  xattrs(path: string): Xattr[] {
+    const directory = this.#enter(path, "read attributes of", names());
+    if (hasNoXattrs(directory, names().address)) return [];
+    const found = readXattrs({ address: this.#throughProc(path, "read attributes of") });
+    if (typeof found === "number") throw this.#error(found, "read attributes of", path);
+    return found;
+  }
+
+  setXattr(path: string, name: string, value: Uint8Array | undefined): void {
+    const address = this.#throughProc(path, "set attributes of");
+    const failure = writeXattr({ address }, name, value);
+    if (failure !== 0) throw this.#error(failure, `set ${name} of`, path);
   }
 
   syncDirectory(path: string): void {
@@ -325,6 +368,13 @@ class LinuxTree implements Tree {
     const failure = failed ? errno() : 0;
     libc().close(entry);
     if (failure !== 0) throw this.#error(failure, "change the mode of", path);
+  }
+
+  /** A path to an entry by way of the directory that holds it, which is held open. */
+  #throughProc(path: string, verb: string): number {
+    const directory = this.#enter(path, verb, names());
+    const name = path === "" ? "." : path.slice(path.lastIndexOf("/") + 1);
+    return targets().put(`/proc/self/fd/${directory}/${name}`);
   }
 
   #refuseMount(directory: number, path: string): void {

@@ -2,10 +2,12 @@
  * An open regular file through libc.
  * @module
  */
-import type { AttributeChange, DataRange, OpenFile, Stat } from "./file_system.ts";
+import { errnoName, systemError } from "./errno.ts";
+import type { AttributeChange, DataRange, OpenFile, Stat, Xattr } from "./file_system.ts";
 import { writeZeros } from "./holes.ts";
 import { addressOf, errno, FALLOC, lastError, libc, pageAligned, SEEK } from "./libc.ts";
 import { emptyStat, StatBuffer, TimesBuffer } from "./linux_stat.ts";
+import { readXattrs, writeXattr } from "./linux_xattrs.ts";
 
 const EINTR = 4;
 const ENXIO = 6;
@@ -123,6 +125,17 @@ export class LinuxFile implements OpenFile {
     if (mtimeNs !== undefined && futimens(this.#descriptor, sharedBuffers().times.put(mtimeNs)) < 0) {
       throw lastError("set the time of", this.#path);
     }
+  }
+
+  xattrs(): Xattr[] {
+    const found = readXattrs({ descriptor: this.#descriptor });
+    if (typeof found === "number") throw systemError(errnoName(found), "read attributes of", this.#path);
+    return found;
+  }
+
+  setXattr(name: string, value: Uint8Array | undefined): void {
+    const failure = writeXattr({ descriptor: this.#descriptor }, name, value);
+    if (failure !== 0) throw systemError(errnoName(failure), `set ${name} of`, this.#path);
   }
 
   sync(): void {

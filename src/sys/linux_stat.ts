@@ -2,13 +2,15 @@
  * Attributes between libc and {@linkcode Stat}.
  *
  * ```
- * struct statx   nlink u32 @16 · uid u32 @20 · gid u32 @24 · mode u16 @28 · ino u64 @32 · size u64 @40 · blocks u64 @48
- *                attributes u64 @8 · ctime i64 @96, u32 @104 · mtime i64 @112, u32 @120 · dev u32 @136, u32 @140
+ * struct statx   nlink u32 @16 · uid u32 @20 · gid u32 @24 · mode u16 @28 · ino u64 @32 · size u64 @40
+ *                blocks u64 @48
+ *                attributes u64 @8 · ctime i64 @96, u32 @104 · mtime i64 @112, u32 @120
+ *                device of a node u32 @128, u32 @132 · dev u32 @136, u32 @140
  * struct timespec[2]   atime i64 @0, i64 @8 · mtime i64 @16, i64 @24
  * ```
  * @module
  */
-import type { Kind, Stat } from "./file_system.ts";
+import { isDevice, type Kind, type NodeKind, type Stat } from "./file_system.ts";
 import { addressOf, AT, libc } from "./libc.ts";
 
 /** Type, mode, link count, owner, mtime, ctime, inode number and size: what {@linkcode Stat} holds. */
@@ -30,6 +32,11 @@ kinds[8] = "file";
 kinds[10] = "symlink";
 kinds[12] = "socket";
 
+/** Type bits of a mode for a node of this kind. */
+export function typeOfNode(kind: NodeKind): number {
+  return kinds.indexOf(kind) << 12;
+}
+
 /** Kind of an entry by the type that `getdents64` told; `undefined` if it told none. */
 export function kindOfType(type: number): Kind | undefined {
   return kinds[type];
@@ -48,6 +55,7 @@ export function emptyStat(): Stat {
     dev: 0,
     ino: 0n,
     linkCount: 0,
+    device: "",
   };
 }
 
@@ -100,8 +108,7 @@ export class StatBuffer {
 
   /** Device of what was asked for, packed as `makedev(3)` does. */
   get dev(): number {
-    const major = this.#view.getUint32(136, true), minor = this.#view.getUint32(140, true);
-    return (minor >>> 8) * 0x10_0000 + (major & 0xfff) * 0x100 + (minor & 0xff);
+    return packDevice(this.#view.getUint32(136, true), this.#view.getUint32(140, true));
   }
 
   /** Inode number of what was asked for. */
@@ -123,8 +130,14 @@ export class StatBuffer {
     stat.dev = this.dev;
     stat.ino = view.getBigUint64(32, true);
     stat.linkCount = view.getUint32(16, true);
+    stat.device = isDevice(stat.kind) ? `${view.getUint32(128, true)}:${view.getUint32(132, true)}` : "";
     return stat;
   }
+}
+
+/** The number of a device, packed as `makedev(3)` does for devices below 4,096:1,048,576. */
+export function packDevice(major: number, minor: number): number {
+  return (minor >>> 8) * 0x10_0000 + (major & 0xfff) * 0x100 + (minor & 0xff);
 }
 
 /** Room for the two times of `utimensat(2)`; the access time is always left alone. */

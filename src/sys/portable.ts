@@ -11,14 +11,16 @@ import { lchownSync, lutimesSync, statfsSync } from "node:fs";
 import { SystemError } from "../base/errors.ts";
 import { joinPath, parentPath } from "../base/path.ts";
 import { systemError } from "./errno.ts";
-import type {
-  AttributeChange,
-  DirectoryEntry,
-  FileSystem,
-  OpenOptions,
-  RenameOptions,
-  Stat,
-  Tree,
+import {
+  type AttributeChange,
+  type DirectoryEntry,
+  type FileSystem,
+  type NodeKind,
+  type OpenOptions,
+  type RenameOptions,
+  type Stat,
+  type Tree,
+  type Xattr,
 } from "./file_system.ts";
 import { PortableFile } from "./portable_file.ts";
 import { attempt, codeOf, toDate, toStat } from "./portable_stat.ts";
@@ -36,6 +38,8 @@ export function portableFileSystem(): FileSystem {
       nanoseconds: false,
       ownership: !isWindows && Deno.uid() === 0,
       modes: !isWindows,
+      nodes: false,
+      xattrs: false,
       exchange: false,
       confined: false,
       syncAll: false,
@@ -133,6 +137,18 @@ class PortableTree implements Tree {
       // Set apart, since the umask would take bits away.
       if (!isWindows) Deno.chmodSync(full, mode & 0o7777);
     });
+  }
+
+  xattrs(): Xattr[] {
+    return [];
+  }
+
+  setXattr(path: string, name: string): void {
+    throw systemError("ENOTSUP", `set ${name} of`, path);
+  }
+
+  makeNode(path: string, kind: NodeKind): void {
+    throw systemError("ENOTSUP", `make ${kind}`, path);
   }
 
   makeSymlink(path: string, target: string): void {

@@ -2,7 +2,7 @@
  * An open regular file through Deno's own calls.
  * @module
  */
-import type { AttributeChange, DataRange, OpenFile, Stat } from "./file_system.ts";
+import type { AttributeChange, DataRange, OpenFile, Stat, Xattr } from "./file_system.ts";
 import { systemError } from "./errno.ts";
 import { writeZeros } from "./holes.ts";
 import { attempt, toDate, toStat } from "./portable_stat.ts";
@@ -72,6 +72,14 @@ export class PortableFile implements OpenFile {
         file.utimeSync(own.atime ?? new Date(), toDate(mtimeNs));
       }
     });
+  }
+
+  xattrs(): Xattr[] {
+    return [];
+  }
+
+  setXattr(name: string): void {
+    throw systemError("ENOTSUP", `set ${name} of`, this.#path);
   }
 
   sync(): void {

@@ -33,7 +33,7 @@ import { Installer } from "./install.ts";
 import type { Replica } from "./replica.ts";
 import { identityOf, type StageContext, Stager, type Step } from "./stage.ts";
 import { ContentSyncs, LiveSyncs } from "./syncs.ts";
-import { isMachineTrouble, isOpTrouble } from "./trouble.ts";
+import { isMachineTrouble, isOpTrouble, type OpTrouble } from "./trouble.ts";
 
 /** An op with its place in the stream. */
 export interface SequencedOp {
@@ -193,7 +193,8 @@ class Group implements Disposable {
 
   #installOne(installer: Installer, step: Step): void {
     try {
-      installer.install(step);
+      const trouble = installer.install(step);
+      if (trouble) this.#note(step.sequence, step.op, trouble);
     } catch (error) {
       this.#fail(step.sequence, step.op, error);
       if (step.staged !== undefined) this.#garbage.push(step.staged.name);
@@ -204,6 +205,11 @@ class Group implements Disposable {
     if (!isOpTrouble(error)) throw error;
     const path = opPaths(op)[0] ?? "";
     this.#failures.push({ sequence, path, op: op.kind, code: error.code, reason: error.message });
+  }
+
+  /** The op was done, but for some of its attributes. */
+  #note(sequence: number, op: Op, { code, reason }: OpTrouble): void {
+    this.#failures.push({ sequence, path: opPaths(op)[0], op: "attributes", code, reason });
   }
 
   #touch(sequence: number, op: Op): void {

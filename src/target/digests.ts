@@ -3,10 +3,11 @@
  * digests of their contents.
  * @module
  */
+import { digestXattrs } from "../mirror/xattrs.ts";
 import { ProtocolError } from "../base/errors.ts";
 import { limits } from "../base/limits.ts";
 import { digestRange } from "../mirror/digest.ts";
-import type { Stat, Tree } from "../sys/file_system.ts";
+import { leadsTo, type Stat, type Tree } from "../sys/file_system.ts";
 import type { DigestedEntry, DigestRange, Message } from "../wire/message.ts";
 import { isReserved } from "./listing.ts";
 import { isMachineTrouble } from "./trouble.ts";
@@ -39,7 +40,8 @@ function lookAt(live: Tree, { path, start, end }: DigestRange): DigestedEntry | 
   if (isReserved(path)) return undefined;
   const stat = attempt(() => live.stat(path));
   if (stat === undefined) return undefined;
-  const linkTarget = stat.kind === "symlink" ? attempt(() => live.readLink(path)) ?? "" : "";
+  stat.xattrs = attempt(() => live.xattrs(path));
+  const linkTarget = attempt(() => leadsTo(live, path, stat)) ?? "";
   const digest = stat.kind === "file" && start < end
     ? attempt(() => digestOf(live, path, start, end))
     : undefined;
@@ -58,7 +60,10 @@ function digested(
   digest: Uint8Array | undefined,
 ): DigestedEntry {
   const { kind, mode, uid, gid, size, mtimeNs, ctimeNs } = stat;
-  return { path, kind, mode, uid, gid, size, mtimeNs, linkTarget, ctimeNs, digest };
+  const entry: DigestedEntry = { path, kind, mode, uid, gid, size, mtimeNs, linkTarget, ctimeNs, digest };
+  const xattrs = digestXattrs(stat.xattrs);
+  if (xattrs !== 0n) entry.xattrDigest = xattrs;
+  return entry;
 }
 
 /** What `look` gives, `undefined` if it cannot be looked at. Blocks that cannot be read are such, not the machine's end. */

@@ -111,6 +111,7 @@ function usesOf(op: Op, isPatch: boolean): [path: string, use: Use | "read"][] {
   switch (op.kind) {
     case "file":
     case "symlink":
+    case "node":
       return [[op.path, "make"]];
     case "open":
       return op.base === "copy" ? [[op.path, "read"]] : [];

@@ -7,12 +7,13 @@ import { errorCode, SystemError } from "../base/errors.ts";
 import { parentPath, quote } from "../base/path.ts";
 import type { Op } from "../ops/op.ts";
 import type { AttributeChange, FileSystemAbilities, OpenFile, Stat, Tree } from "../sys/file_system.ts";
+import { entryOf, setAttributes } from "./attributes.ts";
 import type { DirectoryKeeper } from "./directory_keeper.ts";
 import { applyJournal } from "./patch.ts";
-import { identityOf, settable, type Step } from "./stage.ts";
+import { identityOf, type Step } from "./stage.ts";
 import type { Staging } from "./staging.ts";
 import type { LiveSyncs } from "./syncs.ts";
-import { isAbsence } from "./trouble.ts";
+import { isAbsence, type OpTrouble } from "./trouble.ts";
 
 /** Why an entry is about to be lost in its present form. */
 export type LossReason = "replaced" | "patched" | "removed";
@@ -42,24 +43,30 @@ export class Installer {
     this.#context = context;
   }
 
-  /** @throws {SystemError} If the op failed, or the machine did (trouble.ts). */
-  install({ sequence, op, staged }: Step): void {
+  /**
+   * @returns What could not be set of the attributes, though the rest was done.
+   * @throws {SystemError} If the op failed, or the machine did (trouble.ts).
+   */
+  install({ sequence, op, staged, trouble }: Step): OpTrouble | undefined {
     switch (op.kind) {
       case "file":
       case "symlink":
-        return this.#place(staged!.name, op.path);
+      case "node":
+        this.#place(staged!.name, op.path);
+        return trouble;
       case "close":
         if (staged!.isPatch) return this.#patch(staged!.name, op.path);
-        if (staged!.installedAs !== undefined) return this.#checkInstalled(op, staged!.installedAs);
-        return this.#place(staged!.name, op.path);
+        if (staged!.installedAs !== undefined) this.#checkInstalled(op, staged!.installedAs);
+        else this.#place(staged!.name, op.path);
+        return trouble;
       case "mkdir":
         return this.#makeDirectory(op);
       case "rename":
-        return this.#rename(sequence, op);
+        return void this.#rename(sequence, op);
       case "unlink":
-        return this.#unlink(op.path);
+        return void this.#unlink(op.path);
       case "rmdir":
-        return this.#removeDirectory(op.path);
+        return void this.#removeDirectory(op.path);
       case "attributes":
         return this.#setAttributes(op);
     }
@@ -84,19 +91,19 @@ export class Installer {
     this.#changeNames([path], () => {});
   }
 
-  #patch(journalName: string, path: string): void {
-    const { live, staging, keeper, syncs } = this.#context;
+  #patch(journalName: string, path: string): OpTrouble | undefined {
+    const { abilities, live, staging, keeper, syncs } = this.#context;
     using journal = staging.tree.open(journalName, { access: "read" });
     const file = keeper.withAccess([parentPath(path)], () => openForPatch(live, path));
     // Synced and closed with the group, also when what follows fails.
     syncs.file(file);
     this.#lose(path, "patched");
     const { attributes } = applyJournal(journal, file);
-    file.setAttributes(attributes);
+    return setAttributes(file, attributes, abilities);
   }
 
-  #makeDirectory(op: Op & { kind: "mkdir" }): void {
-    const { live, keeper, abilities, syncs } = this.#context;
+  #makeDirectory(op: Op & { kind: "mkdir" }): OpTrouble | undefined {
+    const { live, keeper, syncs } = this.#context;
     this.#changeNames([op.path], () => {
       try {
         const mode = op.attributes.mode ?? DIRECTORY_MODE;
@@ -105,8 +112,9 @@ export class Installer {
         if (errorCode(error) !== "EEXIST" || live.stat(op.path)?.kind !== "directory") throw error;
       }
     });
-    this.#change(op.path, settable(op.attributes, abilities));
+    const trouble = this.#change(op.path, op.attributes);
     syncs.directory(op.path);
+    return trouble;
   }
 
   #rename(sequence: number, op: Op & { kind: "rename" }): void {
@@ -147,11 +155,12 @@ export class Installer {
     });
   }
 
-  #setAttributes(op: Op & { kind: "attributes" }): void {
-    const { keeper, abilities } = this.#context;
+  #setAttributes(op: Op & { kind: "attributes" }): OpTrouble | undefined {
+    const { keeper } = this.#context;
     const stat = keeper.withAccess([parentPath(op.path)], () => this.#existing(op.path));
-    this.#change(op.path, settable(op.attributes, abilities));
+    const trouble = this.#change(op.path, op.attributes);
     this.#syncAttributes(op.path, stat);
+    return trouble;
   }
 
   #existing(path: string): Stat {
@@ -167,10 +176,12 @@ export class Installer {
     else syncs.unopenable(path);
   }
 
-  #change(path: string, change: AttributeChange): void {
-    const { live, keeper } = this.#context;
-    keeper.withAccess([parentPath(path)], () => live.setAttributes(path, change));
+  #change(path: string, change: AttributeChange): OpTrouble | undefined {
+    const { abilities, live, keeper } = this.#context;
+    const entry = entryOf(live, path);
+    const trouble = keeper.withAccess([parentPath(path)], () => setAttributes(entry, change, abilities));
     keeper.named(path, change);
+    return trouble;
   }
 
   /** Names in the parents of `paths` change in `action`; the parents look untouched afterwards and are synced. */

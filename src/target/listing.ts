@@ -9,7 +9,8 @@ import { joinPath, quote } from "../base/path.ts";
 import { fitsOp } from "../ops/op.ts";
 import { BLOCK_HASH_SIZE, blockCount, hashBlocks } from "../mirror/signature.ts";
 import { TARGET_STATE_NAME } from "../store/state_directory.ts";
-import type { Stat, Tree } from "../sys/file_system.ts";
+import { leadsTo, type Stat, type Tree } from "../sys/file_system.ts";
+import { digestXattrs } from "../mirror/xattrs.ts";
 import type { ListedEntry, Message } from "../wire/message.ts";
 import { isMachineTrouble } from "./trouble.ts";
 
@@ -174,12 +175,15 @@ function readEntry(live: Tree, path: string): ListedEntry | undefined {
   if (!fitsOp(path)) throw new Error(`its path is longer than ${limits.pathSizeMax} bytes`);
   const stat = live.stat(path);
   if (stat === undefined) return undefined;
-  return listed(path, stat, stat.kind === "symlink" ? live.readLink(path) : "");
+  return listed(live, path, stat, leadsTo(live, path, stat));
 }
 
-function listed(path: string, stat: Readonly<Stat>, linkTarget: string): ListedEntry {
+function listed(live: Tree, path: string, stat: Readonly<Stat>, linkTarget: string): ListedEntry {
   const { kind, mode, uid, gid, size, mtimeNs } = stat;
-  return { path, kind, mode, uid, gid, size, mtimeNs, linkTarget };
+  const entry: ListedEntry = { path, kind, mode, uid, gid, size, mtimeNs, linkTarget };
+  const xattrs = digestXattrs(live.xattrs(path));
+  if (xattrs !== 0n) entry.xattrDigest = xattrs;
+  return entry;
 }
 
 /** Entries of a directory as far as one scan tells them, and paths of those that must be looked at one by one. */
@@ -199,7 +203,7 @@ function scanSmall(live: Tree, directory: string): Scanned {
       if (entries.length + rest.length === SCANNED_MAX) throw tooLarge;
       // A link must be read, and what cannot be looked at be told why.
       if (!stat || stat.kind === "symlink" || !fitsOp(path)) rest.push(path);
-      else entries.push(listed(path, stat, ""));
+      else entries.push(listed(live, path, stat, stat.device ?? ""));
     });
   } catch (error) {
     if (error !== tooLarge) throw error;

@@ -20,6 +20,7 @@ import { syncDirectory } from "../store/durable.ts";
 import type { FileSystem, FileSystemAbilities, Tree } from "../sys/file_system.ts";
 import { DirectoryKeeper } from "./directory_keeper.ts";
 import type { LossReason } from "./install.ts";
+import { setAttributes } from "./attributes.ts";
 import { applyJournal, readJournalEnd } from "./patch.ts";
 import { ReplicaCounter } from "./replica_stats.ts";
 import { Staging } from "./staging.ts";
@@ -187,7 +188,7 @@ export class Replica {
       }
       using file = this.live.open(path, { access: "write" });
       const { attributes } = applyJournal(journal, file);
-      attempt(() => file.setAttributes(attributes));
+      attempt(() => void setAttributes(file, attributes, this.abilities));
       file.sync();
     } catch (error) {
       // The file is gone, or not ours to open any more: the path is announced as touched and compared.

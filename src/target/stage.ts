@@ -9,11 +9,12 @@ import { ALL_TRANSFERS, type Op, opPaths } from "../ops/op.ts";
 import { TARGET_STATE_NAME } from "../store/state_directory.ts";
 import type { AttributeChange, FileSystemAbilities, OpenFile, Stat, Tree } from "../sys/file_system.ts";
 import { writeSparsely } from "../sys/holes.ts";
+import { entryOf, setAttributes } from "./attributes.ts";
 import { appendExtent, appendHole, beginJournal, closeJournal } from "./patch.ts";
 import type { StagedKind, Staging } from "./staging.ts";
 import type { ContentSyncs } from "./syncs.ts";
 import type { Transfer, Transfers } from "./transfers.ts";
-import { isOpTrouble, troubleOf } from "./trouble.ts";
+import { isOpTrouble, type OpTrouble, troubleOf } from "./trouble.ts";
 
 /** What is left to do for an op in the live tree. */
 export interface Step {
@@ -21,6 +22,8 @@ export interface Step {
   op: Op;
   /** What was staged for it. */
   staged?: Staged;
+  /** Attributes that could not be set, though the rest of the op can be done. */
+  trouble?: OpTrouble;
 }
 
 /** A name in staging. */
@@ -31,6 +34,9 @@ export interface Staged {
   /** A crash came after it was made live: identity of the file that it is now. */
   installedAs?: string;
 }
+
+/** What is staged for an op, and what of its attributes could not be set. */
+type Attributed = Pick<Step, "staged" | "trouble">;
 
 /** What staging works on. */
 export interface StageContext {
@@ -61,9 +67,11 @@ export class Stager {
     for (const path of opPaths(op)) refuseReserved(path);
     switch (op.kind) {
       case "file":
-        return { sequence, op, staged: { name: this.#stageFile(op), isPatch: false } };
+        return { sequence, op, ...this.#stageFile(op) };
       case "symlink":
-        return { sequence, op, staged: { name: this.#stageLink(op), isPatch: false } };
+        return { sequence, op, ...this.#stageLink(op) };
+      case "node":
+        return { sequence, op, ...this.#stageNode(op) };
       case "open":
         this.#open(op);
         return undefined;
@@ -72,7 +80,7 @@ export class Stager {
         this.#write(op);
         return undefined;
       case "close":
-        return { sequence, op, staged: this.#close(op) };
+        return { sequence, op, ...this.#close(op) };
       case "abandon":
         for (const id of op.transfer === ALL_TRANSFERS ? this.#context.transfers.ids() : [op.transfer]) {
           this.#abandon(id);
@@ -83,26 +91,36 @@ export class Stager {
     }
   }
 
-  #stageFile(op: Op & { kind: "file" }): string {
-    return this.#build("f", ({ file }) => {
+  #stageFile(op: Op & { kind: "file" }): Attributed {
+    let trouble: OpTrouble | undefined;
+    const { name } = this.#build("f", ({ file }) => {
       writeSparsely(file, op.data);
-      file.setAttributes(settable(op.attributes, this.#context.abilities));
+      trouble = setAttributes(file, op.attributes, this.#context.abilities);
       this.#context.contents.own(file);
-    }).name;
+    });
+    return { staged: { name, isPatch: false }, trouble };
   }
 
-  #stageLink(op: Op & { kind: "symlink" }): string {
+  #stageLink(op: Op & { kind: "symlink" }): Attributed {
+    // A link has no mode of its own.
+    const { mode: _, ...attributes } = op.attributes;
+    return this.#attributed(this.#context.staging.createLink(op.target), attributes);
+  }
+
+  #stageNode(op: Op & { kind: "node" }): Attributed {
+    return this.#attributed(this.#context.staging.createNode(op), op.attributes);
+  }
+
+  /** Sets the attributes of what was staged; if that fails nothing of it remains. */
+  #attributed(name: string, attributes: AttributeChange): Attributed {
     const { staging, abilities } = this.#context;
-    const name = staging.createLink(op.target);
     try {
-      // A link has no mode of its own.
-      const { mode: _, ...change } = settable(op.attributes, abilities);
-      staging.tree.setAttributes(name, change);
+      const trouble = setAttributes(entryOf(staging.tree, name), attributes, abilities);
+      return { staged: { name, isPatch: false }, trouble };
     } catch (error) {
       staging.remove(name);
       throw error;
     }
-    return name;
   }
 
   /** An `open` that fails is told at its `close`. */
@@ -165,7 +183,7 @@ export class Stager {
     }
   }
 
-  #close(op: Op & { kind: "close" }): Staged {
+  #close(op: Op & { kind: "close" }): Attributed {
     const { transfers, contents, garbage, abilities } = this.#context;
     const transfer = transfers.get(op.transfer);
     if (transfer === undefined) {
@@ -178,17 +196,17 @@ export class Stager {
     }
     if (file === undefined) {
       transfers.remove(transfer);
-      return { name: staged, isPatch: false, installedAs: transfer.identity };
+      return { staged: { name: staged, isPatch: false, installedAs: transfer.identity } };
     }
     const isPatch = transfer.base === "patch";
-    const attributes = settable(op.attributes, abilities);
+    let trouble: OpTrouble | undefined;
     try {
       if (isPatch) {
-        closeJournal(file, transfer.size, { size: op.size, attributes });
+        closeJournal(file, transfer.size, { size: op.size, attributes: op.attributes });
         contents.staging();
       } else {
         file.truncate(op.size);
-        file.setAttributes(attributes);
+        trouble = setAttributes(file, op.attributes, abilities);
       }
     } catch (error) {
       if (isOpTrouble(error)) {
@@ -203,7 +221,7 @@ export class Stager {
     contents.own(file);
     // A version takes its live name, which leaves no name here; a journal is done with when the group is recorded.
     if (isPatch) garbage.push(staged);
-    return { name: staged, isPatch };
+    return { staged: { name: staged, isPatch }, trouble };
   }
 
   #abandon(id: number): void {
@@ -235,12 +253,6 @@ export class Stager {
 function writeTo(file: OpenFile, op: Op & { kind: "block" | "hole" }): void {
   if (op.kind === "hole") file.punch(op.offset, op.size);
   else file.write(op.data, op.offset);
-}
-
-/** The attributes that can be set here: without the ability, owners are left out quietly. */
-export function settable(change: AttributeChange, abilities: FileSystemAbilities): AttributeChange {
-  if (abilities.ownership) return change;
-  return { mode: change.mode, mtimeNs: change.mtimeNs };
 }
 
 /** Identity of an entry within its file system, `""` if there is none. */

@@ -25,7 +25,7 @@ import { ProtocolError } from "../base/errors.ts";
 import { limits } from "../base/limits.ts";
 import { isName, joinPath, pathFromBytes, pathToBytes, quote } from "../base/path.ts";
 import { decodePath, encodePath } from "../ops/op.ts";
-import type { Kind } from "../sys/file_system.ts";
+import { isDevice, type Kind } from "../sys/file_system.ts";
 
 /** An entry of the receiver's tree, as listed for comparison. */
 export interface ListedEntry {
@@ -36,8 +36,10 @@ export interface ListedEntry {
   gid: number;
   size: number;
   mtimeNs: bigint;
-  /** Target of a symbolic link, else `""`. */
+  /** What it leads to, as in `Held`. */
   linkTarget: string;
+  /** Digest of its extended attributes. @default {0n}, of none */
+  xattrDigest?: bigint;
 }
 
 const kindCodes: Record<Kind, number> = {
@@ -56,7 +58,8 @@ const KIND_MASK = 0x07;
 const HAS_DIRECTORY = 0x08;
 const HAS_MODE = 0x10;
 const HAS_OWNER = 0x20;
-const FLAGS_MASK = KIND_MASK | HAS_DIRECTORY | HAS_MODE | HAS_OWNER;
+const HAS_XATTRS = 0x40;
+const FLAGS_MASK = KIND_MASK | HAS_DIRECTORY | HAS_MODE | HAS_OWNER | HAS_XATTRS;
 /** Bytes of the shortest entry. */
 const ENTRY_SIZE_MIN = 11;
 
@@ -110,14 +113,15 @@ function encodeEntry(entry: ListedEntry, shared: Shared, writer: ByteWriter): vo
   const isOtherOwner = shared.uid !== uid || shared.gid !== gid;
   writer.u8(
     kindCodes[kind] | (isElsewhere ? HAS_DIRECTORY : 0) | (isOtherMode ? HAS_MODE : 0) |
-      (isOtherOwner ? HAS_OWNER : 0),
+      (isOtherOwner ? HAS_OWNER : 0) | (entry.xattrDigest ? HAS_XATTRS : 0),
   );
   if (isElsewhere) encodePath(shared.directory = path.slice(0, directorySize), writer);
   encodeName(path.slice(nameStart), writer);
   writer.varint(entry.size).i64(entry.mtimeNs);
   if (isOtherMode) writer.u16(shared.mode = mode);
   if (isOtherOwner) writer.u32(shared.uid = uid).u32(shared.gid = gid);
-  if (kind === "symlink") encodePath(linkTarget, writer);
+  if (entry.xattrDigest) writer.i64(BigInt.asIntN(64, entry.xattrDigest));
+  if (kind === "symlink" || isDevice(kind)) encodePath(linkTarget, writer);
 }
 
 function decodeEntry(reader: ByteReader, shared: Shared): ListedEntry {
@@ -133,8 +137,11 @@ function decodeEntry(reader: ByteReader, shared: Shared): ListedEntry {
     shared.gid = reader.u32();
   }
   const { mode, uid, gid } = shared;
-  const linkTarget = kind === "symlink" ? pathFromBytes(reader.bytes16()) : "";
-  return { path, kind, mode, uid, gid, size, mtimeNs, linkTarget };
+  const xattrDigest = flags & HAS_XATTRS ? BigInt.asUintN(64, reader.i64()) : 0n;
+  const linkTarget = kind === "symlink" || isDevice(kind) ? pathFromBytes(reader.bytes16()) : "";
+  const entry: ListedEntry = { path, kind, mode, uid, gid, size, mtimeNs, linkTarget };
+  if (xattrDigest !== 0n) entry.xattrDigest = xattrDigest;
+  return entry;
 }
 
 function encodeName(name: string, writer: ByteWriter): void {

@@ -390,6 +390,8 @@ const abilityMembers: Members<FileSystemAbilities> = {
   nanoseconds: false,
   ownership: false,
   modes: false,
+  nodes: false,
+  xattrs: false,
   exchange: false,
   confined: false,
   syncAll: false,

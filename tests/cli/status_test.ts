@@ -13,6 +13,7 @@ import {
 } from "@std/assert";
 import { assertSameTree } from "../testing/manifest.ts";
 import { lacks, watchingInterceptors } from "../testing/needs.ts";
+import { makeTooDeep } from "../testing/too_deep.ts";
 import { runProcess } from "../testing/process.ts";
 import { openReplication, type Replication } from "../testing/replication.ts";
 import { makeTree } from "../testing/tree_maker.ts";
@@ -241,13 +242,14 @@ Deno.test({
     await using replication = await openReplication({ road: "local" });
     const { source } = replication;
     await replication.watch();
-    await runProcess("mkfifo", [`${source}/pipe`], { expectCode: 0 });
+    await Deno.mkdir(`${source}/deep`);
+    const tooDeep = makeTooDeep(source, "deep");
     await replication.flush({ hasProblems: true });
     const { problems, targets } = await replication.sourceStatus();
-    assertEquals(problems.map(({ path }) => path), ["pipe"]);
-    assertStringIncludes(problems[0].reason, "fifo");
+    assertEquals(problems.map(({ path }) => path), [tooDeep]);
+    assertStringIncludes(problems[0].reason, "its path is longer than 65535 bytes");
     assertEquals(targets[0].state, "live");
-    await Deno.remove(`${source}/pipe`);
+    await runProcess("rm", ["-r", `${source}/deep`], { expectCode: 0 });
     await replication.flush();
     assertEquals((await replication.sourceStatus()).problems, []);
   },

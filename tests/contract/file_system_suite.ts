@@ -4,8 +4,10 @@
  */
 import { Buffer } from "node:buffer";
 import { assert, assertEquals, assertThrows } from "@std/assert";
+import { hex } from "../../src/base/bytes.ts";
 import { errorCode, SystemError } from "../../src/base/errors.ts";
 import type { DataRange, FileSystem, OpenFile, Stat, Tree } from "../../src/sys/file_system.ts";
+import { setXattrs } from "../../src/sys/xattrs.ts";
 
 const KiB = 1024;
 const MiB = 1024 * KiB;
@@ -205,6 +207,71 @@ export function testFileSystem(label: string, fileSystem: FileSystem): void {
     assertCode("EINVAL", () => tree.open("fifo", { access: "read" }));
     assertCode("EINVAL", () => tree.open("fifo", { access: "write" }));
   }, Deno.build.os === "windows");
+
+  test("makeNode() makes FIFOs and sockets as they are asked for, and device nodes", ({ tree }) => {
+    if (!abilities.nodes) return assertCode("ENOTSUP", () => tree.makeNode("n", "fifo", "", 0o640));
+    tree.makeNode("fifo", "fifo", "", 0o640);
+    tree.makeNode("socket", "socket", "", 0o600);
+    assertCode("EEXIST", () => tree.makeNode("fifo", "socket", "", 0o640));
+    assertEquals([tree.stat("fifo")!.kind, tree.stat("socket")!.kind], ["fifo", "socket"]);
+    assertEquals([tree.stat("fifo")!.mode, tree.stat("fifo")!.device], [0o640, ""]);
+    if (Deno.uid() !== 0) return assertCode("EPERM", () => tree.makeNode("null", "character", "1:3", 0o666));
+    tree.makeNode("null", "character", "1:3", 0o600);
+    tree.makeNode("disk", "block", "259:70000", 0o600);
+    assertEquals(scanAll(tree, "").get("null")!.device, "1:3");
+    const { kind, device } = tree.stat("disk")!;
+    assertEquals([kind, device], ["block", "259:70000"]);
+  });
+
+  test("setXattr() sets, replaces and removes, of the entry itself, and xattrs() reads in order", ({ tree }) => {
+    tree.makeDirectory("d", 0o755);
+    writeFile(tree, "d/f", "contents");
+    tree.makeSymlink("d/l", "f");
+    assertEquals([tree.xattrs(""), tree.xattrs("d"), tree.xattrs("d/f"), tree.xattrs("d/l")], [
+      [],
+      [],
+      [],
+      [],
+    ]);
+    assertCode(["ENOENT", "ENOTSUP"], () => tree.setXattr("d/missing", "user.a", encode("1")));
+    if (!abilities.xattrs) return assertCode("ENOTSUP", () => tree.setXattr("d/f", "user.a", encode("1")));
+    const named = (path: string) => tree.xattrs(path).map(({ name, value }) => `${name}=${hex(value)}`);
+    for (const path of ["", "d", "d/f"]) {
+      tree.setXattr(path, "user.b", encode("1"));
+      tree.setXattr(path, "user.\udcfe", new Uint8Array());
+      tree.setXattr(path, "user.a", Uint8Array.of(0, 255));
+      assertEquals(named(path), ["user.a=00ff", "user.b=31", "user.\udcfe="]);
+      tree.setXattr(path, "user.b", encode("2"));
+      tree.setXattr(path, "user.a", undefined);
+      tree.setXattr(path, "user.never", undefined);
+      assertEquals(named(path), ["user.b=32", "user.\udcfe="]);
+    }
+    // Of a link itself users keep nothing: what it leads to must not get it.
+    assertCode("EPERM", () => tree.setXattr("d/l", "user.a", encode("1")));
+    assertEquals(named("d/f"), ["user.b=32", "user.\udcfe="]);
+    using file = tree.open("d/f", { access: "write" });
+    file.setXattr("user.c", encode("3"));
+    file.setXattr("user.b", undefined);
+    assertEquals(file.xattrs().map(({ name }) => name), ["user.c", "user.\udcfe"]);
+    assertEquals(named("d/f"), ["user.c=33", "user.\udcfe="]);
+  });
+
+  test(
+    "setXattrs() gives exactly what is wanted, and says what was refused when the rest is set",
+    ({ tree }) => {
+      writeFile(tree, "f", "");
+      using file = tree.open("f", { access: "write" });
+      const one = encode("1");
+      for (const name of ["user.old", "user.kept"]) file.setXattr(name, one);
+      const wanted = [{ name: "user.kept", value: one }, { name: "user.new", value: one }];
+      setXattrs(file, wanted);
+      assertEquals(file.xattrs(), wanted);
+      const large = { name: "user.large", value: new Uint8Array(70_000) };
+      assertCode("E2BIG", () => setXattrs(file, [large, { name: "user.last", value: one }]));
+      assertEquals(file.xattrs().map(({ name }) => name), ["user.last"]);
+    },
+    !abilities.xattrs,
+  );
 
   test("truncate() cuts and extends with zeros, without filling the disk", ({ root, tree }) => {
     using file = tree.open("f", { access: "create" });

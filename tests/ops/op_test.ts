@@ -36,8 +36,9 @@ const vectors: Vectors = JSON.parse(
 function reviveOp(written: Record<string, unknown>): Op {
   const op = structuredClone(written);
   if (typeof op.data === "string") op.data = Uint8Array.fromHex(op.data);
-  const attributes = op.attributes as { mtimeNs?: unknown } | undefined;
+  const attributes = op.attributes as { mtimeNs?: unknown; xattrs?: { value: unknown }[] } | undefined;
   if (typeof attributes?.mtimeNs === "string") attributes.mtimeNs = BigInt(attributes.mtimeNs);
+  for (const xattr of attributes?.xattrs ?? []) xattr.value = Uint8Array.fromHex(xattr.value as string);
   return op as unknown as Op;
 }
 
@@ -137,6 +138,13 @@ const attributes = fc.record(
     uid: u32,
     gid: u32,
     mtimeNs: fc.bigInt({ min: -(2n ** 63n), max: 2n ** 63n - 1n }),
+    xattrs: fc.array(
+      fc.record({
+        name: name.map((name) => `user.${name.replaceAll("\0", "0")}`),
+        value: fc.uint8Array({ maxLength: 9 }),
+      }),
+      { maxLength: 3 },
+    ),
   },
   { requiredKeys: [], noNullPrototype: true },
 );
@@ -150,6 +158,15 @@ const anyOp: Record<OpKind, fc.Arbitrary<unknown>> = {
   abandon: fc.record({ transfer: u32 }),
   mkdir: fc.record({ path, attributes }),
   symlink: fc.record({ path, target: path, attributes }),
+  node: fc.oneof(
+    fc.record({ path, node: fc.constantFrom("fifo", "socket"), device: fc.constant(""), attributes }),
+    fc.record({
+      path,
+      node: fc.constantFrom("block", "character"),
+      device: fc.tuple(u32, u32).map(([major, minor]) => `${major}:${minor}`),
+      attributes,
+    }),
+  ),
   rename: fc.record({ path, to: path, exchange: fc.boolean() }),
   unlink: fc.record({ path }),
   rmdir: fc.record({ path }),

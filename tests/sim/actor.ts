@@ -69,6 +69,12 @@ export class SimulatedActor {
       case "symlink":
         tree.makeSymlink(path, `target ${++this.#number}`);
         return this.#look(path);
+      case "setfattr":
+        tree.setXattr(path, `user.${action.name}`, action.size === 0 ? undefined : this.#bytes(action.size));
+        return this.#look(path);
+      case "mksocket":
+        tree.makeNode(path, "socket", "", 0o640);
+        return this.#look(path);
       case "rename":
         return this.#rename(path, action.to, action.paired);
       case "link":

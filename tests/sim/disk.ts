@@ -11,16 +11,21 @@
  * @module
  */
 import { SystemError } from "../../src/base/errors.ts";
-import type {
-  AttributeChange,
-  DataRange,
-  DirectoryEntry,
-  FileSystem,
-  OpenFile,
-  OpenOptions,
-  RenameOptions,
-  Stat,
-  Tree,
+import {
+  type AttributeChange,
+  type DataRange,
+  type DirectoryEntry,
+  type FileSystem,
+  isDevice,
+  isNode,
+  type Kind,
+  type NodeKind,
+  type OpenFile,
+  type OpenOptions,
+  type RenameOptions,
+  type Stat,
+  type Tree,
+  type Xattr,
 } from "../../src/sys/file_system.ts";
 import { linuxFileSystem } from "../../src/sys/linux.ts";
 import type { Random } from "./random.ts";
@@ -28,11 +33,13 @@ import type { Random } from "./random.ts";
 /** What a directory entry leads to. */
 interface Inode {
   readonly number: bigint;
-  readonly kind: "file" | "directory" | "symlink";
+  readonly kind: Kind;
   readonly target: string;
   mode: number;
   uid: number;
   gid: number;
+  /** In order of name. */
+  xattrs: readonly Xattr[];
   mtimeNs: bigint;
   ctimeNs: bigint;
   /** Names that it has. */
@@ -49,7 +56,7 @@ interface Inode {
 /** Names and attributes of all that is reachable, at one moment. */
 type Moment = Map<
   Inode,
-  Pick<Inode, "mode" | "uid" | "gid" | "mtimeNs" | "ctimeNs" | "linkCount" | "parent"> & {
+  Pick<Inode, "mode" | "uid" | "gid" | "xattrs" | "mtimeNs" | "ctimeNs" | "linkCount" | "parent"> & {
     entries: Map<string, Inode>;
   }
 >;
@@ -142,6 +149,7 @@ export class SimulatedDisk implements FileSystem {
       kind,
       target,
       mode,
+      xattrs: [],
       uid: 0,
       gid: 0,
       mtimeNs: now,
@@ -170,10 +178,10 @@ export class SimulatedDisk implements FileSystem {
   syncFile(inode: Inode): void {
     inode.synced = inode.data;
     inode.writes = [];
-    const { mode, uid, gid, mtimeNs, ctimeNs } = inode;
+    const { mode, uid, gid, xattrs, mtimeNs, ctimeNs } = inode;
     for (const moment of this.#moments) {
       const known = moment.get(inode);
-      if (known) Object.assign(known, { mode, uid, gid, mtimeNs, ctimeNs });
+      if (known) Object.assign(known, { mode, uid, gid, xattrs, mtimeNs, ctimeNs });
     }
   }
 
@@ -186,8 +194,18 @@ export class SimulatedDisk implements FileSystem {
     const moment: Moment = new Map();
     const waiting = [this.#top];
     for (let inode = waiting.pop(); inode; inode = waiting.pop()) {
-      const { mode, uid, gid, mtimeNs, ctimeNs, linkCount, entries, parent } = inode;
-      moment.set(inode, { mode, uid, gid, mtimeNs, ctimeNs, linkCount, parent, entries: new Map(entries) });
+      const { mode, uid, gid, xattrs, mtimeNs, ctimeNs, linkCount, entries, parent } = inode;
+      moment.set(inode, {
+        mode,
+        uid,
+        gid,
+        xattrs,
+        mtimeNs,
+        ctimeNs,
+        linkCount,
+        parent,
+        entries: new Map(entries),
+      });
       waiting.push(...entries.values());
     }
     return moment;
@@ -240,6 +258,7 @@ export class SimulatedTree implements Tree {
     if (!inode) fail("ENOENT", "open", path);
     if (inode.kind === "directory") fail("EISDIR", "open", path);
     if (inode.kind === "symlink") fail("ELOOP", "open", path);
+    if (isNode(inode.kind)) fail("EINVAL", "open", path);
     return new SimulatedFile(this.disk, inode, path, access !== "read");
   }
 
@@ -254,6 +273,10 @@ export class SimulatedTree implements Tree {
 
   makeSymlink(path: string, target: string): void {
     this.#add("make link", path, (parent) => this.disk.make("symlink", 0o777, parent, target));
+  }
+
+  makeNode(path: string, kind: NodeKind, device: string, mode: number): void {
+    this.#add(`make ${kind}`, path, (parent) => this.disk.make(kind, mode, parent, device));
   }
 
   /** One more name for a file; no call of the product, but one of those that change a source. */
@@ -319,6 +342,14 @@ export class SimulatedTree implements Tree {
 
   setAttributes(path: string, change: AttributeChange): void {
     applyChange(this.#existing("set attributes of", path), change, this.disk);
+  }
+
+  xattrs(path: string): Xattr[] {
+    return [...this.#existing("read attributes of", path).xattrs];
+  }
+
+  setXattr(path: string, name: string, value: Uint8Array | undefined): void {
+    changeXattr(this.#existing("set attributes of", path), name, value, this.disk);
   }
 
   syncDirectory(path: string): void {
@@ -482,6 +513,16 @@ class SimulatedFile implements OpenFile {
     applyChange(this.inode, change, this.#disk);
   }
 
+  xattrs(): Xattr[] {
+    this.#check();
+    return [...this.inode.xattrs];
+  }
+
+  setXattr(name: string, value: Uint8Array | undefined): void {
+    this.#check();
+    changeXattr(this.inode, name, value, this.#disk);
+  }
+
   sync(): void {
     this.#check();
     this.#disk.syncFile(this.inode);
@@ -519,8 +560,20 @@ function pageOf(offset: number): number {
 
 function statOf(inode: Inode, { device }: SimulatedDisk): Stat {
   const { number, kind, mode, uid, gid, mtimeNs, ctimeNs, linkCount, data, target } = inode;
-  const size = kind === "file" ? data.length : kind === "symlink" ? target.length : 4096;
-  return { kind, mode, uid, gid, size, mtimeNs, ctimeNs, dev: device, ino: number, linkCount };
+  const sizes: Partial<Record<Kind, number>> = { file: data.length, symlink: target.length, directory: 4096 };
+  return {
+    kind,
+    mode,
+    uid,
+    gid,
+    size: sizes[kind] ?? 0,
+    mtimeNs,
+    ctimeNs,
+    dev: device,
+    ino: number,
+    linkCount,
+    device: isDevice(kind) ? target : "",
+  };
 }
 
 function applyChange(inode: Inode, change: AttributeChange, disk: SimulatedDisk): void {
@@ -529,6 +582,20 @@ function applyChange(inode: Inode, change: AttributeChange, disk: SimulatedDisk)
   inode.uid = uid ?? inode.uid;
   inode.gid = gid ?? inode.gid;
   inode.mtimeNs = mtimeNs ?? inode.mtimeNs;
+  inode.ctimeNs = disk.nowNs();
+  disk.noteNames();
+}
+
+function changeXattr(
+  inode: Inode,
+  name: string,
+  value: Uint8Array | undefined,
+  disk: SimulatedDisk,
+): void {
+  const others = inode.xattrs.filter((each) => each.name !== name);
+  inode.xattrs = value === undefined
+    ? others
+    : [...others, { name, value }].sort((a, b) => a.name < b.name ? -1 : 1);
   inode.ctimeNs = disk.nowNs();
   disk.noteNames();
 }

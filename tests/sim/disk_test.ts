@@ -27,6 +27,7 @@ const call = fc.record({
     "truncate",
     "mkdir",
     "symlink",
+    "mksocket",
     "link",
     "unlink",
     "rmdir",
@@ -55,6 +56,8 @@ function doCall(tree: Tree, { do: what, path, to, size }: Call): void {
       return tree.makeDirectory(path, 0o750);
     case "symlink":
       return tree.makeSymlink(path, to);
+    case "mksocket":
+      return tree.makeNode(path, "socket", "", 0o640);
     case "link":
       return link(tree, path, to);
     case "unlink":

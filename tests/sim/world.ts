@@ -11,6 +11,7 @@
  *
  * @module
  */
+import { hex } from "../../src/base/bytes.ts";
 import { assert, assertEquals } from "@std/assert";
 import { createHash } from "node:crypto";
 import { joinPath } from "../../src/base/path.ts";
@@ -272,7 +273,8 @@ function* linesOf(tree: Tree, path = ""): Generator<[string, Line]> {
     : kind === "file"
     ? digestOf(tree, path, size)
     : "";
-  const attributes = `${kind === "symlink" ? "" : mode.toString(8)} ${uid}:${gid} ${mtimeNs}`;
+  const xattrs = tree.xattrs(path).map(({ name, value }) => ` ${name}=${hex(value)}`).join("");
+  const attributes = `${kind === "symlink" ? "" : mode.toString(8)} ${uid}:${gid} ${mtimeNs}${xattrs}`;
   yield [path || ".", { kind, size: kind === "file" ? size : 0, attributes, contents }];
   if (kind !== "directory") return;
   for (const name of tree.list(path).map((entry) => entry.name).sort()) {

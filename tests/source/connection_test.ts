@@ -37,6 +37,8 @@ const welcome: Welcome = {
     nanoseconds: true,
     ownership: true,
     modes: true,
+    nodes: true,
+    xattrs: true,
     exchange: true,
     confined: true,
     syncAll: true,

@@ -65,7 +65,7 @@ class Bench {
       },
     });
     const nothing = () => {};
-    const abilities = { ownership: true, modes: true, nanoseconds: true };
+    const abilities = { ownership: true, modes: true, nanoseconds: true, nodes: true, xattrs: true };
     return {
       tree,
       index: this.index,
@@ -90,6 +90,7 @@ class Bench {
         throw new Error(`Cannot ${op} ${path}`, { cause: error });
       },
       solved: nothing,
+      gone: nothing,
       resting: undefined,
       guard: undefined,
       mounts: new Mounts({ tree, known: [], save: nothing }),

@@ -1,20 +1,17 @@
 /** A path that no op can name: one local user could make it, and must not stop the others' replication with it. */
 import { assert, assertEquals } from "@std/assert";
-import { limits } from "../../src/base/limits.ts";
 import { systemFileSystem } from "../../src/sys/system.ts";
 import { Pair } from "../testing/loopback.ts";
 import { lacks } from "../testing/needs.ts";
+import { makeTooDeep } from "../testing/too_deep.ts";
 
 Deno.test({
   name: "Replicator leaves out what lies too deep for an op, names it as a problem, and replicates the rest",
   ignore: lacks("linux"),
   async fn() {
     await using pair = await Pair.open();
-    using tree = systemFileSystem().openTree(pair.sourceRoot);
-    const name = "d".repeat(250);
-    let path = name;
-    for (; path.length <= limits.pathSizeMax; path += `/${name}`) tree.makeDirectory(path, 0o755);
-    tree.makeDirectory(path, 0o755);
+    Deno.mkdirSync(`${pair.sourceRoot}/deep`);
+    const path = makeTooDeep(pair.sourceRoot, "deep");
     Deno.writeTextFileSync(`${pair.sourceRoot}/z`, "the rest");
     await pair.mirror();
     assertEquals(Deno.readTextFileSync(`${pair.replicaRoot}/z`), "the rest");

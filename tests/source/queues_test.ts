@@ -317,6 +317,10 @@ Deno.test("Problems keeps one a path with the time since when it stands, up to a
   problems.clear("a");
   problems.clear("never there");
   assertEquals([problems.count, problems.list()], [0, []]);
+  for (const path of ["d", "d/e", "d-f"]) problems.add({ path, op: "read", reason: "" }, 1);
+  problems.clearFrom("d");
+  assertEquals(problems.list().map(({ path }) => path), ["d-f"]);
+  problems.clearAll();
   for (let i = 0; i < limits.problemsMax + 3; i++) problems.add({ path: `${i}`, op: "read", reason: "" }, i);
   assertEquals([problems.count, problems.list().length], [limits.problemsMax + 3, limits.problemsMax]);
   problems.clearAll();

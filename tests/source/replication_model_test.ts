@@ -10,6 +10,8 @@
  * `UNDERSTUDY_HISTORY=FILE` lives the one in it.
  * @module
  */
+import { hex } from "../../src/base/bytes.ts";
+import { systemFileSystem } from "../../src/sys/system.ts";
 import { assertEquals } from "@std/assert";
 import { createHash } from "node:crypto";
 import {
@@ -112,18 +114,30 @@ class World {
   }
 }
 
+function xattrsOf(root: string, path: string): string {
+  using tree = systemFileSystem().openTree(root);
+  return tree.xattrs(path).map(({ name, value }) => ` ${name}=${hex(value)}`).join("");
+}
+
 /** A tree as text, a line an entry. */
 function linesOf(root: string, path = "", lines: string[] = []): string[] {
   const at = `${root}/${path}`;
   const stat = lstatSync(at, { bigint: true });
-  const kind = stat.isDirectory() ? "directory" : stat.isSymbolicLink() ? "symlink" : "file";
+  const kind = stat.isDirectory()
+    ? "directory"
+    : stat.isSymbolicLink()
+    ? "symlink"
+    : stat.isSocket()
+    ? "socket"
+    : "file";
   const contents = kind === "symlink"
     ? readlinkSync(at)
     : kind === "file"
     ? `${stat.size} ${createHash("sha256").update(readFileSync(at)).digest("hex").slice(0, 16)}`
     : "";
   const mode = kind === "symlink" ? "" : (Number(stat.mode) & 0o7777).toString(8);
-  lines.push(`${path || "."} ${kind} ${mode} ${stat.uid}:${stat.gid} ${stat.mtimeNs} ${contents}`);
+  const xattrs = xattrsOf(root, path);
+  lines.push(`${path || "."} ${kind} ${mode} ${stat.uid}:${stat.gid} ${stat.mtimeNs} ${contents}${xattrs}`);
   if (kind === "directory") {
     for (const name of readdirSync(at).sort()) linesOf(root, path === "" ? name : `${path}/${name}`, lines);
   }

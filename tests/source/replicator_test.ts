@@ -216,7 +216,7 @@ test("a file that is renamed forth and back costs no data", {
   before: sh("echo x > a"),
   change: sh("mv a b; mv b a"),
   hints: ["a", "b"],
-  ops: ["attributes a: mode uid gid mtimeNs", 'attributes "": mtimeNs'],
+  ops: ["attributes a: mode uid gid mtimeNs xattrs", 'attributes "": mtimeNs'],
 });
 
 test("a rename that is only heard as two looks is a rename", {
@@ -328,7 +328,7 @@ test("hard links travel as files of their own", {
   before: sh("echo x > a"),
   change: sh("ln a b"),
   hints: ["a", "b"],
-  ops: ["attributes a: mode uid gid mtimeNs", "file b (2 bytes)", 'attributes "": mtimeNs'],
+  ops: ["attributes a: mode uid gid mtimeNs xattrs", "file b (2 bytes)", 'attributes "": mtimeNs'],
 });
 
 test("a change through one name of a file shows at its other names", {
@@ -415,19 +415,27 @@ Deno.test({
 });
 
 Deno.test({
-  name: "Replicator: a FIFO and a socket are named problems, until they are gone",
+  name:
+    "Replicator: a FIFO, a socket and device nodes are made, changed, renamed and removed as what they are",
   ignore: needsLinux,
   async fn() {
     await using pair = await Pair.open();
     await pair.mirror();
-    sh("mkfifo pipe; echo x > a")(pair.sourceRoot);
-    await pair.look("pipe", "a");
-    const [problem, ...others] = pair.replicator.problems.list();
-    assertEquals([problem.path, problem.op, others], ["pipe", "read", []]);
-    assert(problem.reason.includes("fifo"), problem.reason);
-    rmSync(`${pair.sourceRoot}/pipe`);
-    await pair.look("pipe");
+    sh("mkfifo -m 640 pipe; mknod null c 1 3; mknod disk b 7 300; echo x > a")(pair.sourceRoot);
+    await pair.look("pipe", "null", "disk", "a");
     assertEquals(pair.replicator.problems.list(), []);
+    await assertSame(pair);
+    sh(
+      "chmod 600 pipe; rm null; mknod null c 1 5; mv disk moved; rm a; mkfifo a; chown 5:6 moved; touch -d 2001-01-01 a",
+    )(
+      pair.sourceRoot,
+    );
+    await pair.look("pipe", "null", "disk", "moved", "a");
+    await assertSame(pair);
+    const { opsSent } = pair.replicator.lane.stats;
+    assertEquals([opsSent.rename, opsSent.node], [1, 5]);
+    sh("rm pipe; mkdir pipe; rm null; echo y > null")(pair.sourceRoot);
+    await pair.look("pipe", "null");
     await assertSame(pair);
   },
 });

@@ -41,7 +41,9 @@ export type TreeAction =
   | { do: "chmod"; path: string; mode: number }
   | { do: "chown"; path: string; id: number }
   | { do: "utimens"; path: string }
-  | { do: "mkdir" | "unlink" | "rmtree" | "symlink"; path: string }
+  /** Of size 0: the attribute is removed. */
+  | { do: "setfattr"; path: string; name: string; size: number }
+  | { do: "mkdir" | "unlink" | "rmtree" | "symlink" | "mksocket"; path: string }
   | { do: "rename"; path: string; to: string; paired: boolean }
   | { do: "link" | "swap" | "exchange"; path: string; to: string }
   | { do: "rotate"; path: string };
@@ -110,8 +112,20 @@ export const treeAction: fc.Arbitrary<TreeAction> = fc.oneof(
   { weight: 1, arbitrary: record({ do: fc.constant("chown"), path, id: fc.constantFrom(0, 1234) }) },
   { weight: 1, arbitrary: record({ do: fc.constant("utimens"), path }) },
   {
+    weight: 2,
+    arbitrary: record({
+      do: fc.constant("setfattr"),
+      path,
+      name: fc.constantFrom("a", "b"),
+      size: fc.constantFrom(0, 1, 9),
+    }),
+  },
+  {
     weight: 6,
-    arbitrary: record({ do: fc.constantFrom("mkdir", "mkdir", "unlink", "rmtree", "symlink"), path }),
+    arbitrary: record({
+      do: fc.constantFrom("mkdir", "mkdir", "unlink", "rmtree", "symlink", "mksocket"),
+      path,
+    }),
   },
   { weight: 6, arbitrary: record({ do: fc.constant("rename"), path, to: path, paired: fc.boolean() }) },
   { weight: 2, arbitrary: record({ do: fc.constantFrom("link", "swap", "exchange"), path, to: path }) },
@@ -240,6 +254,17 @@ export class TreeActor {
       case "symlink":
         symlinkSync(`target ${++this.#number}`, at);
         return look(action.path);
+      case "setfattr": {
+        using tree = systemFileSystem().openTree(this.#root);
+        const value = action.size === 0 ? undefined : new Uint8Array(action.size).fill(++this.#number);
+        tree.setXattr(action.path, `user.${action.name}`, value);
+        return look(action.path);
+      }
+      case "mksocket": {
+        using tree = systemFileSystem().openTree(this.#root);
+        tree.makeNode(action.path, "socket", "", 0o640);
+        return look(action.path);
+      }
       case "rename":
         return this.#rename(action.path, action.to, hints, action.paired);
       case "link":

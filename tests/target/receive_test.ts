@@ -54,6 +54,7 @@ Deno.test("Receiver applies each kind of op, and counts it", async () => {
     { kind: "unlink", path: "gone" },
     mkdir("e"),
     { kind: "rmdir", path: "e" },
+    { kind: "node", path: "d/null", node: "character", device: "1:3", attributes: { mode: 0o666 } },
     rename("big", "d/big"),
     { kind: "attributes", path: "d/big", attributes: { mode: 0o600, uid: 1, gid: 2, mtimeNs: -5n } },
     { kind: "attributes", path: "", attributes: { mode: 0o711, mtimeNs: 99n } },
@@ -66,6 +67,8 @@ Deno.test("Receiver applies each kind of op, and counts it", async () => {
   assertEquals(tree.stat("d")!.mtimeNs, owner.mtimeNs);
   assertEquals(tree.readLink("d/l"), "../anywhere\udcff");
   assertEquals(read(`${h.live}/d/big`), "1\x003456");
+  const { kind, device, mode: nodeMode } = tree.stat("d/null")!;
+  assertEquals({ kind, device, nodeMode }, { kind: "character", device: "1:3", nodeMode: 0o666 });
   assertEquals(tree.stat("d/big")!.mtimeNs, -5n);
   assertEquals([tree.stat("")!.mode, tree.stat("")!.mtimeNs], [0o711, 99n]);
   assertEquals(tree.list("").map(({ name }) => name), ["d"]);
@@ -79,7 +82,7 @@ Deno.test("Receiver applies each kind of op, and counts it", async () => {
     mkdir: 2,
   };
   assertEquals(stats.opsReceived, { ...expected, attributes: 2 } as typeof stats.opsReceived);
-  assertEquals([stats.dataBytes, stats.errors, stats.lastDurableSequence], [13, 0, 17]);
+  assertEquals([stats.dataBytes, stats.errors, stats.lastDurableSequence], [13, 0, 18]);
 });
 
 Deno.test("Receiver skips ops that it has, refuses a gap, and acks in order", async () => {

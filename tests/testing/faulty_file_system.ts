@@ -27,10 +27,12 @@ export interface CallListener {
 export const changingMethods: ReadonlySet<string> = new Set([
   "makeDirectory",
   "makeSymlink",
+  "makeNode",
   "unlink",
   "removeDirectory",
   "rename",
   "setAttributes",
+  "setXattr",
   "syncDirectory",
   "syncAll",
   "write",

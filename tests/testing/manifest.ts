@@ -1,5 +1,5 @@
 /**
- * What a tree holds, told by `find` and `sha256sum` and not by any code of ours, so that it can judge ours.
+ * What a tree holds, told by `find`, `sha256sum` and Python and not by any code of ours, so that it can judge ours.
  * @module
  */
 import { AssertionError } from "@std/assert";
@@ -20,6 +20,10 @@ export interface ManifestEntry {
   content: string;
   /** What a symlink points to; empty for what is none. */
   target: string;
+  /** Number of a device's device, `major:minor` in hexadecimal as `stat -c %t:%T`; empty for what is none. */
+  device: string;
+  /** Extended attributes in order of name, `NAME=VALUE` in hexadecimal; empty if they were not asked for. */
+  xattrs: string;
   /** The first path, in order of bytes, of the same inode; empty for the first and for what has one name. */
   sameAs: string;
 }
@@ -39,6 +43,8 @@ export interface CompareOptions {
   ignore?: ManifestField[];
   /** Fields of the root directory itself count too. @default {false} */
   root?: boolean;
+  /** Extended attributes and numbers of devices count too. @default {false} */
+  xattrs?: boolean;
   /** Names of the same file must be names of the same file on the other side. @default {false} */
   hardLinks?: boolean;
   /** Paths that it returns true for are left out on both sides. */
@@ -57,6 +63,8 @@ const fields: ManifestField[] = [
   "size",
   "content",
   "target",
+  "device",
+  "xattrs",
   "sameAs",
 ];
 
@@ -65,8 +73,12 @@ const fields: ManifestField[] = [
  *
  * @throws {Error} If a part of it cannot be read.
  */
-export async function manifest(root: string): Promise<Manifest> {
-  const [listing, digests] = await Promise.all([list(root), contentDigests(root)]);
+export async function manifest(root: string, { xattrs = false } = {}): Promise<Manifest> {
+  const [listing, digests, more] = await Promise.all([
+    list(root),
+    contentDigests(root),
+    xattrs ? listXattrs(root) : undefined,
+  ]);
   const entries: Manifest = new Map();
   const firstOfInode = new Map<string, string>();
   for (const record of listing) {
@@ -80,6 +92,8 @@ export async function manifest(root: string): Promise<Manifest> {
       size: kind === "f" ? Number(size) : 0,
       content: kind === "f" ? digests.get(path) ?? "vanished" : "",
       target,
+      device: more?.get(path)?.device ?? "",
+      xattrs: more?.get(path)?.xattrs ?? "",
       sameAs: kind === "d" ? "" : firstOfInode.get(inode) ?? "",
     });
     if (!firstOfInode.has(inode)) firstOfInode.set(inode, path);
@@ -97,7 +111,10 @@ export async function assertSameTree(
   actualRoot: string,
   options: CompareOptions = {},
 ): Promise<void> {
-  const [expected, actual] = await Promise.all([manifest(expectedRoot), manifest(actualRoot)]);
+  const [expected, actual] = await Promise.all([
+    manifest(expectedRoot, options),
+    manifest(actualRoot, options),
+  ]);
   const differences = compareManifests(expected, actual, options);
   if (differences.length === 0) return;
   const shown = differences.slice(0, DIFFERENCES_SHOWN_MAX).map((line) => `  ${line}`);
@@ -142,6 +159,27 @@ async function list(root: string): Promise<string[][]> {
   const records: string[][] = [];
   for (let i = 0; i < values.length; i += 9) records.push(values.slice(i, i + 9));
   return records.sort((a, b) => a[0] < b[0] ? -1 : a[0] > b[0] ? 1 : 0);
+}
+
+async function listXattrs(root: string): Promise<Map<string, { device: string; xattrs: string }>> {
+  const script = `
+import os, stat, sys
+root = os.fsencode(sys.argv[1])
+for directory, names, files in os.walk(root):
+    for path in ([root] if directory == root else []) + [os.path.join(directory, name) for name in names + files]:
+        mode = os.lstat(path)
+        kind = stat.S_IFMT(mode.st_mode)
+        device = ":".join(map(hex, (os.major(mode.st_rdev), os.minor(mode.st_rdev)))) if kind in (stat.S_IFBLK, stat.S_IFCHR) else ""
+        xattrs = sorted((os.fsencode(name), os.getxattr(path, name, follow_symlinks=False)) for name in os.listxattr(path, follow_symlinks=False))
+        text = b" ".join(name + b"=" + value.hex().encode() for name, value in xattrs)
+        sys.stdout.buffer.write(bytes(1).join((path[len(root) + 1:], device.encode(), text, b"")))
+`;
+  const values = await zeroSeparated("python3", ["-c", script, root]);
+  const found = new Map<string, { device: string; xattrs: string }>();
+  for (let i = 0; i < values.length; i += 3) {
+    found.set(values[i], { device: values[i + 1], xattrs: values[i + 2] });
+  }
+  return found;
 }
 
 async function contentDigests(root: string): Promise<Map<string, string>> {

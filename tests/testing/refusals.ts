@@ -33,7 +33,7 @@ export async function unchanged<T>(
   action: () => Promise<T>,
   exclude?: (path: string) => boolean,
 ): Promise<T> {
-  const before = await Promise.all(directories.map(manifest));
+  const before = await Promise.all(directories.map((directory) => manifest(directory)));
   const result = await action();
   for (const [i, directory] of directories.entries()) {
     const differences = compareManifests(before[i], await manifest(directory), { root: true, exclude });
