@@ -10,18 +10,26 @@
  * A short block is hashed with its true length, so that files which differ only in their length differ in their
  * last block or in their number of blocks.
  *
+ * A block that lies in a hole is not read: in the place of its hash stands a mark, so that a hole differs
+ * from zeros that take room: sixteen bytes 0xff, of a short block four of its length and twelve 0xff.
+ *
  * Who hashes is a matter of speed alone ({@linkcode hashProvider}): libxxhash where this system has it, else wasm.
  * @module
  */
 import { createXXHash128, type IHasher } from "hash-wasm";
 import { assert } from "../base/errors.ts";
 import { limits } from "../base/limits.ts";
+import type { Range } from "./differences.ts";
 import type { OpenFile } from "../sys/file_system.ts";
+import { DataMap } from "../sys/holes.ts";
 import { pageAligned } from "../sys/libc.ts";
 import { hasLibxxhash, xxh128 } from "../sys/libxxhash.ts";
 
 /** Bytes of one block's hash. */
 export const BLOCK_HASH_SIZE = 16;
+
+/** Bytes of the mark of a block that lies in a hole. */
+const HOLE_HASH_BYTE = 0xff;
 
 /** Largest block that can be hashed: what is read at once. */
 const READ_SIZE = 1024 * 1024;
@@ -96,9 +104,14 @@ export function blockCount(size: number, blockSize: number): number {
  * Hashes the blocks of a range, {@linkcode BLOCK_HASH_SIZE} bytes each, in order. The result is shorter than the
  * range asks for where the file ends.
  *
+ * @param map Where the file has data, if that is known already.
  * @throws {SystemError} If the file cannot be read.
  */
-export function hashBlocks(file: OpenFile, range: BlockRange): Uint8Array<ArrayBuffer> {
+export function hashBlocks(
+  file: OpenFile,
+  range: BlockRange,
+  map: DataMap = new DataMap(file),
+): Uint8Array<ArrayBuffer> {
   const { blockSize, start, end } = range;
   assert(blockSize >= limits.blockSizeMin && blockSize <= READ_SIZE, "a block is 512 bytes to 1 MiB");
   assert(start % blockSize === 0 && end >= start, "a range starts at a block");
@@ -107,7 +120,19 @@ export function hashBlocks(file: OpenFile, range: BlockRange): Uint8Array<ArrayB
   const hashes = new Uint8Array(blockCount(end - start, blockSize) * BLOCK_HASH_SIZE);
   let hashed = 0;
   for (let at = start; at < end;) {
-    const wanted = readBuffer.subarray(0, Math.min(readSize, end - at));
+    const data = map.next(at);
+    const dataAt = data?.start ?? file.stat().size;
+    const holeEnd = data && dataAt < end ? dataAt - dataAt % blockSize : Math.min(dataAt, end);
+    if (holeEnd > at) {
+      const marks = hashHole(holeEnd - at, blockSize);
+      hashes.set(marks, hashed);
+      hashed += marks.length;
+      at = holeEnd;
+      continue;
+    }
+    if (data === undefined) break;
+    const dataSize = blockCount(data.end - at, blockSize) * blockSize;
+    const wanted = readBuffer.subarray(0, Math.min(readSize, dataSize, end - at));
     const count = file.read(wanted, at);
     for (let block = 0; block < count; block += blockSize) {
       writeHash(wanted.subarray(block, Math.min(block + blockSize, count)), hashes, hashed);
@@ -126,11 +151,32 @@ export function hashBytes(bytes: Uint8Array): Uint8Array<ArrayBuffer> {
   return hash;
 }
 
-/** Hashes of the blocks of bytes in memory that begin at a block, as {@linkcode hashBlocks} makes them of a file. */
-export function hashBlocksOf(bytes: Uint8Array, blockSize: number): Uint8Array<ArrayBuffer> {
+/**
+ * Hashes of the blocks of bytes in memory that begin at a block, as {@linkcode hashBlocks} makes them of a file.
+ *
+ * @param holes Which of the bytes are holes.
+ */
+export function hashBlocksOf(
+  bytes: Uint8Array,
+  blockSize: number,
+  holes: Range[] = [],
+): Uint8Array<ArrayBuffer> {
   const hashes = new Uint8Array(blockCount(bytes.length, blockSize) * BLOCK_HASH_SIZE);
   for (let at = 0, hashed = 0; at < bytes.length; at += blockSize, hashed += BLOCK_HASH_SIZE) {
-    writeHash(bytes.subarray(at, at + blockSize), hashes, hashed);
+    const blockEnd = Math.min(at + blockSize, bytes.length);
+    const isHole = holes.some(({ start, end }) => start <= at && end >= blockEnd);
+    if (isHole) hashes.set(hashHole(blockEnd - at, blockSize), hashed);
+    else writeHash(bytes.subarray(at, blockEnd), hashes, hashed);
+  }
+  return hashes;
+}
+
+/** Hashes of the blocks of a hole of `size` bytes that begins at a block, as {@linkcode hashBlocks} gives them. */
+export function hashHole(size: number, blockSize: number): Uint8Array<ArrayBuffer> {
+  const hashes = new Uint8Array(blockCount(size, blockSize) * BLOCK_HASH_SIZE).fill(HOLE_HASH_BYTE);
+  // A short block has its length in its mark, as it has in a hash.
+  if (size % blockSize !== 0) {
+    new DataView(hashes.buffer).setUint32(hashes.length - BLOCK_HASH_SIZE, size % blockSize, true);
   }
   return hashes;
 }

@@ -1,6 +1,7 @@
 /**
  * Sends the contents of one file: small ones whole in one op, large ones as a transfer of blocks, of which only those
- * travel that differ from what the receiver holds.
+ * travel that differ from what the receiver holds. Holes are neither read nor sent: a new file has them by itself, and
+ * elsewhere a `hole` goes in the place of blocks.
  *
  * A file may change while it is read. What was read is compared with the file's attributes afterwards, and read again
  * where they moved, up to {@linkcode limits.readPassesMax} times; then it is sent as it is and reported *restless*, so
@@ -9,16 +10,17 @@
  * @module
  */
 import { equalBytes } from "../base/bytes.ts";
-import { yieldToEvents, yieldToSockets } from "../base/clock.ts";
 import { errorCode } from "../base/errors.ts";
 import { limits } from "../base/limits.ts";
 import type { Op, TransferBase } from "../ops/op.ts";
 import { type OpenFile, sameFile, type Stat, type Tree } from "../sys/file_system.ts";
+import { DataMap } from "../sys/holes.ts";
 import { pageAligned } from "../sys/libc.ts";
 import { differingRanges, type Range, rangesSize } from "./differences.ts";
 import type { Held, Signature } from "../ops/held.ts";
+import { Pace } from "./pace.ts";
 import { type PlanPolicy, sendableAttributes } from "./plan.ts";
-import { hashBlocks, hashBlocksOf, hashBytes } from "./signature.ts";
+import { hashBlocks, hashBlocksOf, hashBytes, hashHole } from "./signature.ts";
 import { fitXattrs } from "./xattrs.ts";
 
 /** Bytes for which fine hashes are asked at a time: about a millisecond of hashing. */
@@ -185,6 +187,8 @@ class Transfer {
   #number = 0;
   /** Attributes from before the reading that is under way. */
   #stat: Stat;
+  /** Where the file has data, as of that reading. */
+  #map: DataMap;
   /** Hashes of what the receiver will have; zeros where that is not known, or not sent yet. */
   #hashes = new Uint8Array(0);
   /** Bytes of the receiver's file, as far as is known. */
@@ -204,6 +208,7 @@ class Transfer {
     this.#context = context;
     this.#coarse = coarseBlockSize(context.policy.blockSize);
     this.#stat = look(file, context.policy.abilities.xattrs);
+    this.#map = new DataMap(file);
     this.#remembers = context.policy.keepsSignatures ?? true;
   }
 
@@ -223,7 +228,8 @@ class Transfer {
     const base = this.#chooseBase(ranges, held);
     await this.#begin(base);
     try {
-      await this.#send(base === "empty" ? [{ start: 0, end: this.#stat.size }] : ranges!);
+      if (base === "empty") await this.#send([{ start: 0, end: this.#stat.size }], { isAnew: true });
+      else await this.#send(ranges!);
       const restless = await this.#sendWhatChangedMeanwhile();
       await this.#context.sink.room(this.#path.length);
       // A patch changes what stands at the path when it is closed.
@@ -269,7 +275,9 @@ class Transfer {
     if (size <= held.size || !sameFile(held, this.#stat)) return undefined;
     const last = Math.floor((held.size - 1) / this.#coarse);
     const block = { blockSize: this.#coarse, start: last * this.#coarse, end: held.size };
-    if (!equalBytes(hashBlocks(this.#file, block), known.hashes.subarray(last * 16, last * 16 + 16))) {
+    if (
+      !equalBytes(hashBlocks(this.#file, block, this.#map), known.hashes.subarray(last * 16, last * 16 + 16))
+    ) {
       return undefined;
     }
     this.#hashes = new Uint8Array(known.hashes);
@@ -286,7 +294,7 @@ class Transfer {
       if (start >= theirSize) return [{ start, end }];
       const theirs = await this.#context.sign(this.#path, { blockSize, start, end });
       if (theirs.fileSize < 0) return [{ start, end }];
-      const ours = hashBlocks(this.#file, { blockSize, start, end });
+      const ours = hashBlocks(this.#file, { blockSize, start, end }, this.#map);
       return differingRanges(ours, theirs.hashes, { blockSize, fileSize: this.#stat.size, start });
     }));
     return refined.flat();
@@ -317,10 +325,10 @@ class Transfer {
     for (let start = 0; start < size; start += limits.opDataSizeMax) {
       const end = Math.min(start + limits.opDataSizeMax, size);
       hashes.set(
-        hashBlocks(this.#file, { blockSize: this.#coarse, start, end }),
+        hashBlocks(this.#file, { blockSize: this.#coarse, start, end }, this.#map),
         (start / this.#coarse) * 16,
       );
-      this.#context.onRead(end - start);
+      this.#context.onRead(this.#map.count({ start, end }));
       await pace.keep();
     }
     return hashes;
@@ -332,7 +340,7 @@ class Transfer {
    */
   #chooseBase(ranges: Range[] | undefined, held: Held | undefined): TransferBase {
     if (ranges === undefined) return "empty";
-    const changed = rangesSize(ranges);
+    const changed = ranges.reduce((bytes, range) => bytes + this.#map.count(range), 0);
     const mostly = changed * 2 > this.#stat.size && this.#stat.size > 2 * this.#coarse;
     // The inode that the receiver's file was made from is not known after its listing was taken for the index.
     const isReplaced = held !== undefined && held.ino !== 0n && !sameFile(held, this.#stat);
@@ -353,30 +361,71 @@ class Transfer {
     this.#context.sink.push({ kind: "open", transfer: this.#number, path: this.#path, base });
   }
 
-  async #send(ranges: Range[]): Promise<void> {
+  /** @param options.isAnew The receiver begins with an empty file: holes are there already. @default {false} */
+  async #send(ranges: Range[], { isAnew = false } = {}): Promise<void> {
     const pace = new Pace();
     // If sending breaks off, the receiver has the rest as it was, which may be anything.
     for (const range of ranges) for (const block of this.#blocksOf(range)) this.#forget(block);
     for (const { start, end } of ranges) {
       for (let offset = start; offset < end;) {
+        const holeSize = this.#holeSizeAt(offset, end);
         const size = Math.min(this.#opSizeAt(offset), end - offset);
-        await this.#context.sink.room(size);
-        const data = this.#buffer.subarray(0, size);
-        const count = this.#file.read(data, offset);
+        await this.#context.sink.room(holeSize > 0 ? 0 : size);
+        const sent = holeSize > 0
+          ? this.#sendHole(offset, holeSize, isAnew)
+          : this.#sendPieces(offset, size, isAnew);
         // It was cut meanwhile: the next pass will see that.
-        if (count === 0) return;
-        this.#context.onRead(count);
-        this.#context.sink.push({
-          kind: "block",
-          transfer: this.#number,
-          offset,
-          data: data.subarray(0, count),
-        });
-        this.#remember(offset, data.subarray(0, count));
-        offset += count;
+        if (sent === 0) return;
+        offset += sent;
         await pace.keep();
       }
     }
+  }
+
+  /** Bytes of the hole at `offset`, as far as it covers coarse blocks or reaches `end`. */
+  #holeSizeAt(offset: number, end: number): number {
+    const { start } = this.#map.next(offset) ?? { start: end };
+    return start >= end ? end - offset : Math.max(0, start - start % this.#coarse - offset);
+  }
+
+  #sendHole(offset: number, size: number, isAnew: boolean): number {
+    if (!isAnew) this.#pushHole(offset, size);
+    this.#remember(offset, size, () => hashHole(size, this.#coarse));
+    return size;
+  }
+
+  /** Sends what one op could carry: data, and the holes between. @returns Bytes; fewer than `size` where the file ends. */
+  #sendPieces(offset: number, size: number, isAnew: boolean): number {
+    const bytes = this.#buffer.subarray(0, size);
+    const holes: Range[] = [];
+    let at = 0;
+    while (at < size) {
+      const data = this.#map.next(offset + at);
+      const dataAt = Math.min((data?.start ?? Infinity) - offset, size);
+      if (dataAt > at) {
+        bytes.fill(0, at, dataAt);
+        holes.push({ start: at, end: dataAt });
+        if (!isAnew) this.#pushHole(offset + at, dataAt - at);
+        at = dataAt;
+      } else {
+        const wanted = bytes.subarray(at, Math.min(data!.end - offset, size));
+        const count = this.#file.read(wanted, offset + at);
+        this.#context.onRead(count);
+        if (count > 0) this.#pushBlock(offset + at, wanted.subarray(0, count));
+        at += count;
+        if (count < wanted.length) break;
+      }
+    }
+    if (at > 0) this.#remember(offset, at, () => hashBlocksOf(bytes.subarray(0, at), this.#coarse, holes));
+    return at;
+  }
+
+  #pushBlock(offset: number, data: Uint8Array): void {
+    this.#context.sink.push({ kind: "block", transfer: this.#number, offset, data });
+  }
+
+  #pushHole(offset: number, size: number): void {
+    this.#context.sink.push({ kind: "hole", transfer: this.#number, offset, size });
   }
 
   /** Bytes of the next op, so that it ends where a coarse block does if it carries one. */
@@ -395,27 +444,31 @@ class Transfer {
     this.#hashes.fill(0, block * 16, block * 16 + 16);
   }
 
-  /** Keeps the hashes of what was sent; a range that does not cover a block leaves that block to be hashed again. */
-  #remember(offset: number, data: Uint8Array): void {
+  /**
+   * Keeps the hashes of what was sent; a range that does not cover a block leaves that block to be hashed again.
+   *
+   * @param hash Hashes what was sent, if it covers blocks.
+   */
+  #remember(offset: number, size: number, hash: () => Uint8Array): void {
     if (!this.#remembers) return;
-    const blockCount = Math.ceil(Math.max(offset + data.length, this.#stat.size) / this.#coarse);
+    const blockCount = Math.ceil(Math.max(offset + size, this.#stat.size) / this.#coarse);
     if (this.#hashes.length < blockCount * 16) {
       const grown = new Uint8Array(blockCount * 16);
       grown.set(this.#hashes);
       this.#hashes = grown;
     }
     const first = Math.floor(offset / this.#coarse);
-    const whole = offset % this.#coarse === 0 &&
-      (data.length % this.#coarse === 0 || offset + data.length >= this.#stat.size);
-    if (whole) {
-      this.#hashes.set(hashBlocksOf(data, this.#coarse), first * 16);
-    } else {
-      const start = first * this.#coarse;
-      const last = Math.ceil((offset + data.length) / this.#coarse) - 1;
-      const end = Math.min((last + 1) * this.#coarse, this.#stat.size);
-      this.#hashes.set(hashBlocks(this.#file, { blockSize: this.#coarse, start, end }), first * 16);
-      for (let block = first; block <= last; block++) this.#partlySent.add(block);
-    }
+    const last = Math.ceil((offset + size) / this.#coarse) - 1;
+    const isWhole = offset % this.#coarse === 0 &&
+      (size % this.#coarse === 0 || offset + size >= this.#stat.size);
+    this.#hashes.set(isWhole ? hash() : this.#hash(first, last), first * 16);
+    for (let block = first; !isWhole && block <= last; block++) this.#partlySent.add(block);
+  }
+
+  /** Hashes of coarse blocks of the file. */
+  #hash(first: number, last: number): Uint8Array {
+    const [start, end] = [first * this.#coarse, Math.min((last + 1) * this.#coarse, this.#stat.size)];
+    return hashBlocks(this.#file, { blockSize: this.#coarse, start, end }, this.#map);
   }
 
   /** @returns Whether the file still moved after the last pass. */
@@ -428,6 +481,7 @@ class Transfer {
       for (const block of this.#partlySent) sent.fill(0, block * 16, block * 16 + 16);
       this.#partlySent.clear();
       this.#stat = now;
+      this.#map = new DataMap(this.#file);
       // From here on all of it is read, and it may go on changing.
       this.#appended = false;
       this.#remembers = true;
@@ -476,22 +530,6 @@ function splitRange({ start, end }: Range, size: number): Range[] {
   const pieces: Range[] = [];
   for (let at = start; at < end; at += size) pieces.push({ start: at, end: Math.min(at + size, end) });
   return pieces;
-}
-
-/** Gives the event loop its turns during long work, and the sockets theirs. */
-export class Pace {
-  #since = performance.now();
-  #heardAt = this.#since;
-
-  /** Yields if the slice is used up. */
-  async keep(): Promise<void> {
-    const now = performance.now();
-    if (now - this.#since < limits.sliceMs) return;
-    const hears = now - this.#heardAt >= limits.socketsMs;
-    await (hears ? yieldToSockets() : yieldToEvents());
-    this.#since = performance.now();
-    if (hears) this.#heardAt = this.#since;
-  }
 }
 
 function lazily<T>(make: () => T): () => T {

@@ -43,6 +43,8 @@ export type Op =
   | { kind: "open"; transfer: number; path: string; base: TransferBase }
   /** Bytes of an open transfer. */
   | { kind: "block"; transfer: number; offset: number; data: Uint8Array }
+  /** Makes `size` bytes of an open transfer a hole: zeros that take no room. */
+  | { kind: "hole"; transfer: number; offset: number; size: number }
   /** Ends a transfer: cuts or extends to `size`, sets attributes, makes it live. */
   | { kind: "close"; transfer: number; path: string; size: number; attributes: AttributeChange }
   /** Throws an open transfer away, or with {@linkcode ALL_TRANSFERS} every one: their source is gone. */
@@ -81,6 +83,7 @@ const kindCodes: Record<OpKind, number> = {
   rmdir: 10,
   attributes: 11,
   node: 12,
+  hole: 13,
 };
 const kindNames = new Map(Object.entries(kindCodes).map(([name, code]) => [code, name as OpKind]));
 
@@ -142,6 +145,9 @@ function encodeFields(op: Op, writer: ByteWriter): void {
     case "block":
       writer.u32(op.transfer).u53(op.offset).bytes32(op.data);
       break;
+    case "hole":
+      writer.u32(op.transfer).u53(op.offset).u53(op.size);
+      break;
     case "close":
       writer.u32(op.transfer).u53(op.size);
       encodePath(op.path, writer);
@@ -193,6 +199,8 @@ function decodeFields(kind: OpKind, reader: ByteReader): Op {
     }
     case "block":
       return { kind, transfer: decodeTransfer(reader), offset: reader.u53(), data: reader.bytes32() };
+    case "hole":
+      return { kind, transfer: decodeTransfer(reader), offset: reader.u53(), size: reader.u53() };
     case "close": {
       const transfer = decodeTransfer(reader);
       const size = reader.u53();

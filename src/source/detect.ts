@@ -14,7 +14,7 @@ import { errorCode } from "../base/errors.ts";
 import { limits } from "../base/limits.ts";
 import { joinPath, parentPath } from "../base/path.ts";
 import { heldFrom, planEntry } from "../mirror/plan.ts";
-import { Pace } from "../mirror/transfer.ts";
+import { Pace } from "../mirror/pace.ts";
 import { fitsOp } from "../ops/op.ts";
 import { sameFile, type Stat } from "../sys/file_system.ts";
 import {

@@ -12,7 +12,7 @@ import { TransientError } from "../base/errors.ts";
 import { limits } from "../base/limits.ts";
 import { isWithin, quote } from "../base/path.ts";
 import type { Difference, VerifyReport } from "../base/status.ts";
-import { Pace } from "../mirror/transfer.ts";
+import { Pace } from "../mirror/pace.ts";
 import { batched, Contents, type ContentsOptions, type Piece, piecesIn } from "./contents.ts";
 import { DirectoryWalk } from "./directory_walk.ts";
 import { Healing, type HealingOptions } from "./healing.ts";

@@ -108,6 +108,12 @@ export interface OpenOptions {
   mode?: number;
 }
 
+/** Bytes `start` (in) to `end` (out) of a file that are not a hole. */
+export interface DataRange {
+  start: number;
+  end: number;
+}
+
 /** An open regular file. */
 export interface OpenFile extends Disposable {
   stat(): Stat;
@@ -115,8 +121,19 @@ export interface OpenFile extends Disposable {
   read(buffer: Uint8Array<ArrayBuffer>, offset: number): number;
   /** Writes all bytes at `offset`. */
   write(bytes: Uint8Array, offset: number): void;
-  /** Cuts or extends (with zeros) to `size` bytes. */
+  /** Cuts or extends (with a hole) to `size` bytes. */
   truncate(size: number): void;
+  /**
+   * The first data at `offset` or behind it; what lies between is a hole, which reads as zeros and takes no room.
+   * `undefined` if a hole or nothing is all that follows. Where holes cannot be told, all is data; where a file takes
+   * as much room as it has bytes, too.
+   */
+  nextData(offset: number): DataRange | undefined;
+  /**
+   * Makes a hole of `size` bytes at `offset`: they read as zeros, and the blocks that lie in it whole take no room any
+   * more. The file keeps its size. Where the file system knows no holes, zeros are written.
+   */
+  punch(offset: number, size: number): void;
   /** Sets all but extended attributes, for which there is `setXattrs`. */
   setAttributes(change: AttributeChange): void;
   /** As {@linkcode Tree.xattrs}. */
@@ -125,7 +142,10 @@ export interface OpenFile extends Disposable {
   setXattr(name: string, value: Uint8Array | undefined): void;
   /** Contents and size survive power loss afterwards. */
   sync(): void;
-  /** Copies the contents of `from` (whole) into this empty file, by reflink or inside the kernel where it can. */
+  /**
+   * Copies the contents of `from` (whole) into this empty file, by reflink or inside the kernel where it can. Its holes
+   * become holes.
+   */
   copyFrom(from: OpenFile): void;
   close(): void;
 }

@@ -46,6 +46,12 @@ export const AT = {
   EMPTY_PATH: 0x1000,
 } as const;
 
+/** Where `lseek(2)` goes: to the next data, or to the next hole. */
+export const SEEK = { DATA: 3, HOLE: 4 } as const;
+
+/** Flags of `fallocate(2)`. */
+export const FALLOC = { KEEP_SIZE: 1, PUNCH_HOLE: 2 } as const;
+
 /** Events of `poll(2)`. */
 export const POLL = { IN: 1, PRI: 2, OUT: 4, ERR: 8, HUP: 16, NVAL: 32 } as const;
 
@@ -56,7 +62,7 @@ const descriptor = "i32",
   offset = "i64",
   result = "i32" as const;
 
-/** The calls, and how they are called. Counts are below 2^31, so that every result is a plain number. */
+/** The calls, and how they are called. Counts are below 2^31, so that every result but an offset is a plain number. */
 const calls = {
   openat: { parameters: [descriptor, address, flags, "u32"], result },
   /** `openat2` has no function in libc: 437, directory, path, how, 24. */
@@ -94,6 +100,9 @@ const calls = {
   fsetxattr: { parameters: [descriptor, address, "buffer", "u64", flags], result },
   fremovexattr: { parameters: [descriptor, address], result },
   ftruncate: { parameters: [descriptor, offset], result },
+  /** Its result is an offset, and so a bigint. */
+  lseek: { parameters: [descriptor, offset, "i32"], result: "i64" },
+  fallocate: { parameters: [descriptor, flags, offset, offset], result },
   fsync: { parameters: [descriptor], result },
   fdatasync: { parameters: [descriptor], result },
   syncfs: { parameters: [descriptor], result },
@@ -122,8 +131,12 @@ const calls = {
 export type Libc = {
   readonly [Name in Exclude<keyof typeof calls, "__errno_location">]: (
     ...args: Arguments<(typeof calls)[Name]["parameters"]>
-  ) => (typeof calls)[Name] extends { nonblocking: true } ? Promise<number> : number;
+  ) => Result<(typeof calls)[Name]>;
 };
+
+type Result<Call> = Call extends { nonblocking: true } ? Promise<number>
+  : Call extends { result: "i64" } ? bigint
+  : number;
 
 type Arguments<Parameters extends readonly string[]> = {
   -readonly [Index in keyof Parameters]: Parameters[Index] extends "buffer" ? Uint8Array : number;

@@ -3,12 +3,17 @@
  * @module
  */
 import { errnoName, systemError } from "./errno.ts";
-import type { AttributeChange, OpenFile, Stat, Xattr } from "./file_system.ts";
-import { addressOf, errno, lastError, libc, pageAligned } from "./libc.ts";
+import type { AttributeChange, DataRange, OpenFile, Stat, Xattr } from "./file_system.ts";
+import { writeZeros } from "./holes.ts";
+import { addressOf, errno, FALLOC, lastError, libc, pageAligned, SEEK } from "./libc.ts";
 import { emptyStat, StatBuffer, TimesBuffer } from "./linux_stat.ts";
 import { readXattrs, writeXattr } from "./linux_xattrs.ts";
 
 const EINTR = 4;
+const ENXIO = 6;
+const EINVAL = 22;
+const ENOSYS = 38;
+const ENOTSUP = 95;
 /** `ioctl` number: the file becomes a reflink of another. */
 const FICLONE = 0x40049409;
 /** Bytes of one call, so that its count fits a 32-bit result. */
@@ -82,6 +87,29 @@ export class LinuxFile implements OpenFile {
     }
   }
 
+  nextData(offset: number): DataRange | undefined {
+    const { statBuffer, emptyAddress } = sharedBuffers();
+    if (!statBuffer.askRoom(this.#descriptor, emptyAddress)) throw lastError("stat", this.#path);
+    const { size, roomTaken } = statBuffer;
+    if (offset >= size) return undefined;
+    // Most files: looking for a hole may take a walk over all pages (tmpfs).
+    if (roomTaken >= size) return { start: offset, end: size };
+    const start = this.#seek(offset, SEEK.DATA);
+    const end = start === undefined ? undefined : this.#seek(start, SEEK.HOLE);
+    // Without an end the data was cut off meanwhile.
+    return start === undefined || end === undefined ? undefined : { start, end };
+  }
+
+  punch(offset: number, size: number): void {
+    if (size === 0) return;
+    const flags = FALLOC.PUNCH_HOLE | FALLOC.KEEP_SIZE;
+    while (libc().fallocate(this.#descriptor, flags, offset, size) < 0) {
+      const code = errno();
+      if (code === ENOTSUP || code === ENOSYS) return writeZeros(this, offset, size);
+      if (code !== EINTR) throw lastError("make a hole in", this.#path);
+    }
+  }
+
   setAttributes(change: AttributeChange): void {
     const { mode, uid, gid, mtimeNs } = change;
     const { fchown, fchmod, futimens } = libc();
@@ -116,12 +144,13 @@ export class LinuxFile implements OpenFile {
   }
 
   copyFrom(from: OpenFile): void {
-    let copied = 0;
-    if (from instanceof LinuxFile) {
-      if (libc().ioctl(this.#descriptor, FICLONE, from.#descriptor) === 0) return;
-      copied = this.#copyInKernel(from);
+    if (from instanceof LinuxFile && libc().ioctl(this.#descriptor, FICLONE, from.#descriptor) === 0) return;
+    // Only data is copied: copy_file_range(2) may write zeros where there is a hole.
+    this.truncate(from.stat().size);
+    for (let data = from.nextData(0); data; data = from.nextData(data.end)) {
+      const start = from instanceof LinuxFile ? this.#copyInKernel(from, data) : data.start;
+      this.#copyByHand(from, { start, end: data.end });
     }
-    this.#copyByHand(from, copied);
   }
 
   close(): void {
@@ -136,32 +165,39 @@ export class LinuxFile implements OpenFile {
     this.close();
   }
 
-  /** Copies until the end or until the kernel cannot; gives the bytes copied. */
-  #copyInKernel(from: LinuxFile): number {
+  /** Offset of the next data, or of the next hole; `undefined` if there is none. Without an answer all is data. */
+  #seek(offset: number, whence: number): number | undefined {
+    const found = libc().lseek(this.#descriptor, offset, whence);
+    if (found >= 0n) return Number(found);
+    const code = errno();
+    if (code === ENXIO) return undefined;
+    if (code !== EINVAL && code !== ENOTSUP) throw lastError("look for holes in", this.#path);
+    return whence === SEEK.DATA ? offset : this.stat().size;
+  }
+
+  /** Copies a range until its end or until the kernel cannot; gives the offset up to which it is copied. */
+  #copyInKernel(from: LinuxFile, { start, end }: DataRange): number {
     const { copy_file_range } = libc();
-    const offsets = new BigInt64Array(32);
+    const offsets = new BigInt64Array(32).fill(BigInt(start));
     const address = addressOf(new Uint8Array(offsets.buffer));
     for (;;) {
-      const count = copy_file_range(
-        from.#descriptor,
-        address,
-        this.#descriptor,
-        address + 8,
-        CALL_SIZE_MAX,
-        0,
-      );
       // The offsets are read here, which also keeps their buffer alive during the call.
+      const at = Number(offsets[0]);
+      const size = Math.min(CALL_SIZE_MAX, end - at);
+      if (size === 0) return at;
+      const count = copy_file_range(from.#descriptor, address, this.#descriptor, address + 8, size, 0);
       if (count === 0 || (count < 0 && errno() !== EINTR)) return Number(offsets[0]);
     }
   }
 
   /** Copies the rest by read and write; an error that stopped the kernel shows again here, if it is a real one. */
-  #copyByHand(from: OpenFile, offset: number): void {
+  #copyByHand(from: OpenFile, { start, end }: DataRange): void {
     copyBuffer ??= pageAligned(COPY_BUFFER_SIZE);
-    for (let at = offset;;) {
-      const count = from.read(copyBuffer, at);
-      if (count > 0) this.write(copyBuffer.subarray(0, count), at);
-      if (count < copyBuffer.length) return;
+    for (let at = start; at < end;) {
+      const wanted = copyBuffer.subarray(0, Math.min(copyBuffer.length, end - at));
+      const count = from.read(wanted, at);
+      if (count > 0) this.write(wanted.subarray(0, count), at);
+      if (count < wanted.length) return;
       at += count;
     }
   }

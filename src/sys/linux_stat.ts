@@ -3,6 +3,7 @@
  *
  * ```
  * struct statx   nlink u32 @16 · uid u32 @20 · gid u32 @24 · mode u16 @28 · ino u64 @32 · size u64 @40
+ *                blocks u64 @48
  *                attributes u64 @8 · ctime i64 @96, u32 @104 · mtime i64 @112, u32 @120
  *                device of a node u32 @128, u32 @132 · dev u32 @136, u32 @140
  * struct timespec[2]   atime i64 @0, i64 @8 · mtime i64 @16, i64 @24
@@ -14,6 +15,8 @@ import { addressOf, AT, libc } from "./libc.ts";
 
 /** Type, mode, link count, owner, mtime, ctime, inode number and size: what {@linkcode Stat} holds. */
 const STATX_MASK = 0x3df;
+/** Size and blocks. */
+const STATX_ROOM = 0x600;
 const STATX_ATTR_MOUNT_ROOT = 0x2000;
 /** A time that is to stay as it is. */
 const UTIME_OMIT = 0x3ffffffe;
@@ -73,6 +76,11 @@ export class StatBuffer {
     return libc().statx(descriptor, emptyAddress, AT.EMPTY_PATH, STATX_MASK, this.#address) === 0;
   }
 
+  /** Asks for {@linkcode size} and {@linkcode roomTaken} of an open descriptor alone. */
+  askRoom(descriptor: number, emptyAddress: number): boolean {
+    return libc().statx(descriptor, emptyAddress, AT.EMPTY_PATH, STATX_ROOM, this.#address) === 0;
+  }
+
   /** Type bits of what was asked for, as {@linkcode kindOfType} takes them. */
   get type(): number {
     return this.#view.getUint16(28, true) >> 12;
@@ -81,6 +89,16 @@ export class StatBuffer {
   /** Permission bits of what was asked for. */
   get mode(): number {
     return this.#view.getUint16(28, true) & 0o7777;
+  }
+
+  /** Bytes of what was asked for. */
+  get size(): number {
+    return this.#view.getUint32(40, true) + this.#view.getUint32(44, true) * 0x1_0000_0000;
+  }
+
+  /** Bytes that it takes on its disk. */
+  get roomTaken(): number {
+    return Number(this.#view.getBigUint64(48, true)) * 512;
   }
 
   /** Whether what was asked for is the root of a mount. */
@@ -106,7 +124,7 @@ export class StatBuffer {
     stat.mode = typeAndMode & 0o7777;
     stat.uid = view.getUint32(20, true);
     stat.gid = view.getUint32(24, true);
-    stat.size = view.getUint32(40, true) + view.getUint32(44, true) * 0x1_0000_0000;
+    stat.size = this.size;
     stat.mtimeNs = nanoseconds(view, 112);
     stat.ctimeNs = nanoseconds(view, 96);
     stat.dev = this.dev;

@@ -2,8 +2,9 @@
  * An open regular file through Deno's own calls.
  * @module
  */
-import type { AttributeChange, OpenFile, Stat, Xattr } from "./file_system.ts";
+import type { AttributeChange, DataRange, OpenFile, Stat, Xattr } from "./file_system.ts";
 import { systemError } from "./errno.ts";
+import { writeZeros } from "./holes.ts";
 import { attempt, toDate, toStat } from "./portable_stat.ts";
 
 const isWindows = Deno.build.os === "windows";
@@ -46,6 +47,15 @@ export class PortableFile implements OpenFile {
 
   truncate(size: number): void {
     this.#use("truncate", (file) => file.truncateSync(size));
+  }
+
+  nextData(offset: number): DataRange | undefined {
+    const { size } = this.stat();
+    return offset < size ? { start: offset, end: size } : undefined;
+  }
+
+  punch(offset: number, size: number): void {
+    writeZeros(this, offset, size);
   }
 
   setAttributes(change: AttributeChange): void {

@@ -118,6 +118,7 @@ function usesOf(op: Op, isPatch: boolean): [path: string, use: Use | "read"][] {
     case "close":
       return [[op.path, isPatch ? "patch" : "close"]];
     case "block":
+    case "hole":
     case "abandon":
       return [];
     case "mkdir":

@@ -1,5 +1,5 @@
 /**
- * The journal of an in-place patch. The bytes that replace parts of a live file stand here, durably and announced in
+ * The journal of an in-place patch. What replaces parts of a live file stands here, durably and announced in
  * the catalog, before the first of them is written into the file; so a patch that a crash cut short is redone.
  *
  * ```
@@ -9,11 +9,12 @@
  * └──────────┴─────────┴─────────┴───┴───────┘
  * record   type u8 · body size u32 · CRC-32 of the body u32 · body
  * extent   (type 1) offset u64, bytes
+ * hole     (type 3) offset u64, size u64
  * close    (type 2) size of the file u64, attributes as in ops/op.ts
  * ```
  *
- * A journal is *complete* if it ends with a `close` and each CRC is right. Extents apply in their order. To apply a
- * complete journal twice is the same as once.
+ * A journal is *complete* if it ends with a `close` and each CRC is right. Extents and holes apply in their order. To
+ * apply a complete journal twice is the same as once.
  * @module
  */
 import { crc32 } from "node:zlib";
@@ -28,6 +29,7 @@ const RECORD_HEADER_SIZE = 9;
 const BODY_SIZE_MAX = limits.opDataSizeMax + 1024;
 const EXTENT = 1;
 const CLOSE = 2;
+const HOLE = 3;
 
 /** How a patched file ends up. */
 export interface PatchEnd {
@@ -52,6 +54,16 @@ export function appendExtent(
   return appendRecord(journal, size, { type: EXTENT, body: body.view() });
 }
 
+/** Appends a hole, as {@linkcode appendExtent} does an extent. */
+export function appendHole(
+  journal: OpenFile,
+  size: number,
+  hole: { offset: number; size: number },
+): number {
+  const body = new ByteWriter(16).u53(hole.offset).u53(hole.size);
+  return appendRecord(journal, size, { type: HOLE, body: body.view() });
+}
+
 /** Completes a journal of `size` bytes; gives its new size, at which it is cut. */
 export function closeJournal(journal: OpenFile, size: number, end: PatchEnd): number {
   const body = new ByteWriter().u53(end.size);
@@ -69,7 +81,7 @@ export function closeJournal(journal: OpenFile, size: number, end: PatchEnd): nu
  * {@linkcode readJournalEnd} first where that can be.
  */
 export function applyJournal(journal: OpenFile, live: OpenFile): PatchEnd {
-  const end = walkJournal(journal, (offset, data) => live.write(data, offset));
+  const end = walkJournal(journal, live);
   if (end === undefined) throw new CorruptionError("Cannot apply patch: its journal is not complete");
   live.truncate(end.size);
   return end;
@@ -77,7 +89,7 @@ export function applyJournal(journal: OpenFile, live: OpenFile): PatchEnd {
 
 /** The end of a complete journal, each CRC checked; `undefined` if it is not complete. */
 export function readJournalEnd(journal: OpenFile): PatchEnd | undefined {
-  return walkJournal(journal, () => {});
+  return walkJournal(journal, { write: () => {}, punch: () => {} });
 }
 
 function appendRecord(journal: OpenFile, size: number, record: { type: number; body: Uint8Array }): number {
@@ -88,10 +100,8 @@ function appendRecord(journal: OpenFile, size: number, record: { type: number; b
   return size + bytes.size;
 }
 
-function walkJournal(
-  journal: OpenFile,
-  onExtent: (offset: number, data: Uint8Array) => void,
-): PatchEnd | undefined {
+/** Does what stands in a journal to `into`; gives its end if it is complete. */
+function walkJournal(journal: OpenFile, into: Pick<OpenFile, "write" | "punch">): PatchEnd | undefined {
   const magic = new Uint8Array(MAGIC.length);
   if (journal.read(magic, 0) < magic.length || !equalBytes(magic, MAGIC)) return undefined;
   const size = journal.stat().size;
@@ -101,7 +111,10 @@ function walkJournal(
     at += RECORD_HEADER_SIZE + record.body.length;
     const reader = new ByteReader(record.body);
     if (record.type === EXTENT) {
-      onExtent(reader.u53(), reader.raw(reader.left));
+      const offset = reader.u53();
+      into.write(reader.raw(reader.left), offset);
+    } else if (record.type === HOLE) {
+      into.punch(reader.u53(), reader.u53());
     } else {
       const end = { size: reader.u53(), attributes: decodeAttributes(reader) };
       return at === size ? end : undefined;
@@ -115,7 +128,7 @@ function readRecord(journal: OpenFile, at: number): { type: number; body: Uint8A
   if (journal.read(header, at) < header.length) return undefined;
   const reader = new ByteReader(header);
   const [type, bodySize, crc] = [reader.u8(), reader.u32(), reader.u32()];
-  if ((type !== EXTENT && type !== CLOSE) || bodySize < 8 || bodySize > BODY_SIZE_MAX) return undefined;
+  if (![EXTENT, CLOSE, HOLE].includes(type) || bodySize < 8 || bodySize > BODY_SIZE_MAX) return undefined;
   const body = new Uint8Array(bodySize);
   if (journal.read(body, at + RECORD_HEADER_SIZE) < bodySize || crc32(body) !== crc) return undefined;
   return { type, body };

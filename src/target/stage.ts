@@ -8,8 +8,9 @@ import { isWithin, quote } from "../base/path.ts";
 import { ALL_TRANSFERS, type Op, opPaths } from "../ops/op.ts";
 import { TARGET_STATE_NAME } from "../store/state_directory.ts";
 import type { AttributeChange, FileSystemAbilities, OpenFile, Stat, Tree } from "../sys/file_system.ts";
+import { writeSparsely } from "../sys/holes.ts";
 import { entryOf, setAttributes } from "./attributes.ts";
-import { appendExtent, beginJournal, closeJournal } from "./patch.ts";
+import { appendExtent, appendHole, beginJournal, closeJournal } from "./patch.ts";
 import type { StagedKind, Staging } from "./staging.ts";
 import type { ContentSyncs } from "./syncs.ts";
 import type { Transfer, Transfers } from "./transfers.ts";
@@ -75,7 +76,8 @@ export class Stager {
         this.#open(op);
         return undefined;
       case "block":
-        this.#writeBlock(op);
+      case "hole":
+        this.#write(op);
         return undefined;
       case "close":
         return { sequence, op, ...this.#close(op) };
@@ -92,7 +94,7 @@ export class Stager {
   #stageFile(op: Op & { kind: "file" }): Attributed {
     let trouble: OpTrouble | undefined;
     const { name } = this.#build("f", ({ file }) => {
-      if (op.data.length > 0) file.write(op.data, 0);
+      writeSparsely(file, op.data);
       trouble = setAttributes(file, op.attributes, this.#context.abilities);
       this.#context.contents.own(file);
     });
@@ -162,13 +164,17 @@ export class Stager {
     contents.staging();
   }
 
-  #writeBlock(op: Op & { kind: "block" }): void {
+  #write(op: Op & { kind: "block" | "hole" }): void {
     const { transfers, contents, garbage } = this.#context;
     const transfer = transfers.get(op.transfer);
     if (transfer?.file === undefined) return;
     try {
-      if (transfer.base === "patch") transfers.grow(transfer, appendExtent(transfer.file, transfer.size, op));
-      else transfer.file.write(op.data, op.offset);
+      const { base, file, size } = transfer;
+      if (base !== "patch") writeTo(file, op);
+      else {transfers.grow(
+          transfer,
+          op.kind === "hole" ? appendHole(file, size, op) : appendExtent(file, size, op),
+        );}
       contents.lend(transfer.file);
     } catch (error) {
       if (!isOpTrouble(error)) throw error;
@@ -242,6 +248,11 @@ export class Stager {
       throw error;
     }
   }
+}
+
+function writeTo(file: OpenFile, op: Op & { kind: "block" | "hole" }): void {
+  if (op.kind === "hole") file.punch(op.offset, op.size);
+  else file.write(op.data, op.offset);
 }
 
 /** Identity of an entry within its file system, `""` if there is none. */

@@ -2,11 +2,15 @@
  * What every {@linkcode FileSystem} must do. `tests/sys/` runs it over each implementation.
  * @module
  */
+import { Buffer } from "node:buffer";
 import { assert, assertEquals, assertThrows } from "@std/assert";
 import { hex } from "../../src/base/bytes.ts";
 import { errorCode, SystemError } from "../../src/base/errors.ts";
-import type { FileSystem, OpenFile, Stat, Tree } from "../../src/sys/file_system.ts";
+import type { DataRange, FileSystem, OpenFile, Stat, Tree } from "../../src/sys/file_system.ts";
 import { setXattrs } from "../../src/sys/xattrs.ts";
+
+const KiB = 1024;
+const MiB = 1024 * KiB;
 
 const encode = (text: string) => new TextEncoder().encode(text);
 
@@ -58,9 +62,17 @@ function scanAll(tree: Tree, path: string): Map<string, Stat | undefined> {
   return found;
 }
 
+/** Where a file has data. */
+function dataOf(file: OpenFile): DataRange[] {
+  const ranges: DataRange[] = [];
+  for (let data = file.nextData(0); data; data = file.nextData(data.end)) ranges.push(data);
+  return ranges;
+}
+
 /** Registers the suite for one implementation. */
 export function testFileSystem(label: string, fileSystem: FileSystem): void {
   const { abilities } = fileSystem;
+  const knowsHoles = fileSystem.name === "linux";
   const test = (name: string, run: (place: Place) => void, ignore = false) =>
     Deno.test(`${label}: ${name}`, { ignore }, () => {
       using place = new Place(fileSystem);
@@ -293,12 +305,77 @@ export function testFileSystem(label: string, fileSystem: FileSystem): void {
     }
   });
 
+  test("nextData() finds the data between holes, or says that all is data", ({ tree }) => {
+    using file = tree.open("f", { access: "create" });
+    assertEquals([file.nextData(0), file.nextData(5)], [undefined, undefined], "an empty file");
+    const ranges = [{ start: 2 * MiB, end: 2 * MiB + 64 * KiB }, { start: 8 * MiB, end: 9 * MiB }];
+    for (const { start, end } of ranges) file.write(new Uint8Array(end - start).fill(7), start);
+    file.truncate(2 ** 34);
+    if (!knowsHoles) return assertEquals(file.nextData(5), { start: 5, end: 2 ** 34 });
+    assertEquals(dataOf(file), ranges);
+    assertEquals(file.nextData(8 * MiB + 5), { start: 8 * MiB + 5, end: 9 * MiB });
+    assertEquals([file.nextData(9 * MiB), file.nextData(2 ** 35)], [undefined, undefined]);
+    file.truncate(8 * MiB + 1);
+    assertEquals(dataOf(file), [ranges[0], { start: 8 * MiB, end: 8 * MiB + 1 }]);
+  });
+
+  test("nextData() says that all is data of a file without holes", ({ tree }) => {
+    using file = tree.open("f", { access: "create" });
+    file.write(new Uint8Array(MiB), 0);
+    assertEquals(dataOf(file), [{ start: 0, end: MiB }], "zeros that were written are data");
+    assertEquals(file.nextData(MiB - 1), { start: MiB - 1, end: MiB });
+    assertEquals(file.nextData(MiB), undefined);
+  });
+
+  test("punch() makes zeros, which take no room where holes are known, and keeps the size", ({ root, tree }) => {
+    using file = tree.open("f", { access: "create" });
+    const size = 4 * MiB + 5;
+    const expected = new Uint8Array(size).fill(7);
+    file.write(expected, 0);
+    const blocks = Deno.lstatSync(`${root}/f`).blocks;
+    for (const [start, end] of [[100, 200], [MiB - 3, 2 * MiB + 7], [3 * MiB, 4 * MiB], [MiB, MiB]]) {
+      for (let round = 0; round < 2; round++) file.punch(start, end - start);
+      expected.fill(0, start, end);
+    }
+    const found = new Uint8Array(size);
+    assertEquals([file.read(found, 0), file.stat().size], [size, size]);
+    assert(Buffer.compare(found, expected) === 0, "contents");
+    // Across the end of the file, and behind it.
+    file.punch(4 * MiB, 100);
+    file.punch(8 * MiB, MiB);
+    assertEquals([file.stat().size, file.read(found, 0)], [size, size]);
+    assert(Buffer.compare(found, expected.fill(0, 4 * MiB)) === 0, "contents");
+    if (!knowsHoles) return;
+    assert(Deno.lstatSync(`${root}/f`).blocks! <= blocks! - 2 * MiB / 512, "two MiB are free");
+    assertEquals(file.nextData(MiB), { start: 2 * MiB, end: 3 * MiB });
+  });
+
+  test("copyFrom() copies holes as holes", ({ root, tree }) => {
+    const size = 64 * MiB;
+    using from = tree.open("from", { access: "create" });
+    for (const at of [MiB, 20 * MiB + 77]) from.write(new Uint8Array(100_000).fill(7), at);
+    from.truncate(size);
+    using to = tree.open("to", { access: "create" });
+    to.copyFrom(from);
+    const [a, b] = [from, to].map((file) => {
+      const bytes = new Uint8Array(size + 1);
+      return bytes.subarray(0, file.read(bytes, 0));
+    });
+    assert(Buffer.compare(a, b) === 0, "contents");
+    if (!knowsHoles) return;
+    assertEquals(dataOf(to), dataOf(from));
+    const [room, copiedRoom] = ["from", "to"].map((name) => Deno.lstatSync(`${root}/${name}`).blocks!);
+    assert(copiedRoom <= room + 64, `${copiedRoom} blocks, ${room} in what was copied`);
+  });
+
   test("a closed file and a closed tree fail with EBADF", ({ tree, root }) => {
     const file = tree.open("f", { access: "create" });
     file.close();
     file.close();
     assertCode("EBADF", () => file.read(new Uint8Array(1), 0));
     assertCode("EBADF", () => file.write(encode("x"), 0));
+    assertCode("EBADF", () => file.nextData(0));
+    assertCode("EBADF", () => file.punch(0, 1));
     const other = fileSystem.openTree(root);
     other.close();
     other.close();

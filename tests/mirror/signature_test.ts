@@ -2,7 +2,7 @@
  * Signatures, with each of the two that can hash.
  * @module
  */
-import { assertEquals, assertNotEquals } from "@std/assert";
+import { assert, assertEquals, assertNotEquals } from "@std/assert";
 import fc from "fast-check";
 import { xxhash128 } from "hash-wasm";
 import { hex } from "../../src/base/bytes.ts";
@@ -12,21 +12,36 @@ import {
   hashBlocks,
   hashBlocksOf,
   hashBytes,
+  hashHole,
   type HashProvider,
   hashProvider,
   initHasher,
 } from "../../src/mirror/signature.ts";
-import type { OpenFile } from "../../src/sys/file_system.ts";
+import type { DataRange, OpenFile } from "../../src/sys/file_system.ts";
 import { hasLibxxhash } from "../../src/sys/libxxhash.ts";
 
-/** A file in memory; only what `hashBlocks()` uses. */
-function memoryFile(bytes: Uint8Array): OpenFile {
+/** A file in memory; only what `hashBlocks()` uses. `ranges` are those that are no hole, in order. */
+function memoryFile(bytes: Uint8Array, ranges: DataRange[] = [{ start: 0, end: bytes.length }]): OpenFile {
   const read = (buffer: Uint8Array, offset: number) => {
     const part = bytes.subarray(offset, offset + buffer.length);
     buffer.set(part);
     return part.length;
   };
-  return { read } as unknown as OpenFile;
+  const nextData = (offset: number) => {
+    const data = ranges.find(({ end }) => end > offset);
+    return data && { start: Math.max(offset, data.start), end: data.end };
+  };
+  return { read, nextData, stat: () => ({ size: bytes.length }) } as unknown as OpenFile;
+}
+
+/** What is between the ranges, from the first byte of `part` on. */
+function holesOf(ranges: DataRange[], { start, end }: DataRange): DataRange[] {
+  const edges = [0, ...ranges.flatMap((range) => [range.start, range.end]), end];
+  const holes: DataRange[] = [];
+  for (let i = 0; i < edges.length; i += 2) {
+    holes.push({ start: edges[i] - start, end: edges[i + 1] - start });
+  }
+  return holes;
 }
 
 function randomBytes(size: number): Uint8Array<ArrayBuffer> {
@@ -98,6 +113,56 @@ testWithEach("hashBlocks() stops at the end of its range inside a file", () => {
   const hashes = hashBlocks(memoryFile(bytes), { blockSize: 1024, start: 1024, end: 1024 * 3 + 100 });
   assertEquals(hashes.length, 3 * BLOCK_HASH_SIZE);
   assertEquals(hashes.subarray(32), hashBytes(bytes.subarray(3072, 3172)));
+});
+
+testWithEach("hashBlocks() marks blocks that lie in a hole, and reads none of them", () => {
+  const anyCase = fc.record({
+    blockSize: fc.constantFrom(512, 1000, 4096, 65_536),
+    edges: fc.uniqueArray(fc.nat(150), { maxLength: 8 }),
+    size: fc.nat(600_000),
+    from: fc.nat(3),
+    end: fc.nat(700_000),
+  });
+  const property = fc.property(anyCase, ({ blockSize, edges, size, from, end }) => {
+    const bytes = new Uint8Array(size);
+    const ranges: DataRange[] = [];
+    const sorted = edges.sort((a, b) => a - b).map((edge) => edge * 4096);
+    for (let i = 0; i < sorted.length; i += 2) {
+      const range = { start: sorted[i], end: Math.min(sorted[i + 1] ?? size, size) };
+      if (range.start < range.end) ranges.push(range);
+      bytes.subarray(range.start, range.end).set(randomBytes(Math.max(0, range.end - range.start)));
+    }
+    const range = { blockSize, start: from * blockSize, end: Math.max(end, from * blockSize) };
+    const isHole = (at: number) =>
+      !ranges.some(({ start, end }) => start < Math.min(at + blockSize, range.end) && end > at);
+    const file = memoryFile(bytes, ranges);
+    const read = (buffer: Uint8Array<ArrayBuffer>, offset: number) => {
+      for (let at = offset; at < Math.min(offset + buffer.length, size); at += blockSize) {
+        assert(!isHole(at), `block at ${at} of ${blockSize} bytes lies in a hole`);
+      }
+      return file.read(buffer, offset);
+    };
+    const expected = hashBlocks(memoryFile(bytes), range);
+    for (let at = range.start, hashed = 0; hashed < expected.length; at += blockSize, hashed += 16) {
+      if (isHole(at)) {
+        expected.set(hashHole(Math.min(blockSize, range.end - at, size - at), blockSize), hashed);
+      }
+    }
+    assertEquals(hashBlocks({ ...file, read }, range), expected);
+    const inMemory = hashBlocksOf(bytes.subarray(range.start, range.end), blockSize, holesOf(ranges, range));
+    assertEquals(inMemory, expected);
+  });
+  fc.assert(property, { numRuns: 300 });
+});
+
+testWithEach("a hole has a mark that differs from the hash of zeros", () => {
+  const zeros = new Uint8Array(4096 * 2 + 1);
+  const file = memoryFile(zeros, []);
+  const range = { blockSize: 4096, start: 0, end: zeros.length };
+  assertEquals(hashBlocks(file, range), hashHole(zeros.length, 4096));
+  assertEquals(hex(hashHole(4096, 4096)), "ff".repeat(16));
+  assertEquals(hex(hashHole(4096 + 258, 4096)), "ff".repeat(16) + "02010000" + "ff".repeat(12));
+  assertNotEquals(hashHole(4096, 4096), hashBytes(zeros.subarray(0, 4096)));
 });
 
 testWithEach("hashBytes() gives the published hashes, in bytes of its caller's own", () => {

@@ -27,6 +27,8 @@ export interface RigOptions {
   full?: boolean;
   /** @default {true} */
   keepsSignatures?: boolean;
+  /** Whether the receiver only counts what arrives, as with a file that memory has no room for. @default {false} */
+  countsOnly?: boolean;
 }
 
 const PATH = "file";
@@ -40,11 +42,12 @@ export class Rig implements AsyncDisposable {
   /** Called before each op that carries data or opens a transfer, when it is sure to be pushed next. */
   onRoom: () => void | Promise<void> = () => {};
   /** Called after an op was pushed. */
-  onPush: () => void = () => {};
+  onPush: () => unknown = () => {};
   /** Called before the receiver answers. */
   onSign: () => void = () => {};
   readonly tree: Tree;
   readonly policy: TransferContext["policy"];
+  readonly #countsOnly: boolean;
   readonly #directory: Awaited<ReturnType<typeof tempDirectory>>;
   #theirs: Uint8Array | undefined;
   readonly #open = new Map<number, Uint8Array>();
@@ -54,6 +57,7 @@ export class Rig implements AsyncDisposable {
   private constructor(directory: Awaited<ReturnType<typeof tempDirectory>>, options: RigOptions) {
     const { ours, theirs, blockSize = 4096, fastMirrorSizeMin = 0, full = false, keepsSignatures = true } =
       options;
+    this.#countsOnly = options.countsOnly ?? false;
     this.#directory = directory;
     this.tree = systemFileSystem().openTree(directory.path);
     const abilities = { ownership: true, modes: true, nanoseconds: true, nodes: true, xattrs: true };
@@ -91,6 +95,11 @@ export class Rig implements AsyncDisposable {
   /** Offsets and sizes of the blocks pushed. */
   get blocks(): [offset: number, size: number][] {
     return this.ops.flatMap((op) => op.kind === "block" ? [[op.offset, op.data.length]] : []);
+  }
+
+  /** Offsets and sizes of the holes pushed. */
+  get holes(): [offset: number, size: number][] {
+    return this.ops.flatMap((op) => op.kind === "hole" ? [[op.offset, op.size]] : []);
   }
 
   get blockBytes(): number {
@@ -207,10 +216,14 @@ export class Rig implements AsyncDisposable {
       assert(!this.#open.has(kept.transfer));
       if (kept.base !== "empty") assert(this.#theirs, "a patch or copy needs a file");
       this.#open.set(kept.transfer, kept.base === "empty" ? new Uint8Array() : this.#theirs!.slice());
+    } else if (this.#countsOnly) {
+      this.#open.clear();
     } else if (kept.kind === "block") {
       const staged = resized(this.#staged(kept.transfer), kept.offset + kept.data.length, { cut: false });
       staged.set(kept.data, kept.offset);
       this.#open.set(kept.transfer, staged);
+    } else if (kept.kind === "hole") {
+      this.#staged(kept.transfer).fill(0, kept.offset, kept.offset + kept.size);
     } else if (kept.kind === "close") {
       this.#setTheirs(resized(this.#staged(kept.transfer), kept.size, { cut: true }));
       this.#open.delete(kept.transfer);

@@ -337,6 +337,113 @@ Deno.test("a session that breaks while a file is sent or compared is told to the
   rig.assertEnded();
 });
 
+/** A sparse file at the source: `size` bytes, all hole but `ranges`, which hold bytes that look random. */
+function makeSparse(rig: Rig, size: number, ranges: [start: number, end: number][]): void {
+  rig.cut(0);
+  for (const [start, end] of ranges) rig.writeAt(start, seededBytes(end - start, start + 1));
+  rig.cut(size);
+}
+
+Deno.test("transferFile() neither reads nor sends the holes of a file that the receiver does not have", async () => {
+  for (const keepsSignatures of [true, false]) {
+    await using rig = await Rig.make({ ours: new Uint8Array(), keepsSignatures });
+    const ranges: [number, number][] = [[64 * KiB, 128 * KiB], [MiB + 12 * KiB, MiB + 16 * KiB], [
+      3 * MiB,
+      4 * MiB,
+    ]];
+    makeSparse(rig, 9 * MiB, ranges);
+    const result = atRest(await rig.send());
+    assertEquals([rig.kinds.startsWith("open empty, block"), rig.holes], [true, []]);
+    const size = ranges.reduce((sum, [start, end]) => sum + end - start, 0);
+    assertEquals([rig.blockBytes, rig.bytesRead], [size, size]);
+    rig.assertEqual(result.signature);
+  }
+});
+
+Deno.test("transferFile() sends a hole of 10 GiB at once", async () => {
+  const size = 10 * 1024 * MiB;
+  await using rig = await Rig.make({ ours: new Uint8Array(), countsOnly: true });
+  makeSparse(rig, size, [[5 * 1024 * MiB, 5 * 1024 * MiB + MiB]]);
+  const began = performance.now();
+  const result = atRest(await rig.send());
+  const ms = performance.now() - began;
+  assertEquals([rig.blockBytes, rig.bytesRead], [MiB, MiB]);
+  assertEquals(result.signature?.hashes.length, size / (64 * KiB) * 16);
+  assert(ms < 2_000, `${ms} ms`);
+});
+
+Deno.test("transferFile() sends a hole where the receiver has data, whole and in parts", async () => {
+  const ours = seededBytes(3 * MiB);
+  await using rig = await Rig.make({ ours, theirs: ours });
+  punch(rig, MiB, MiB);
+  punch(rig, 20 * KiB, 8 * KiB);
+  rig.touch();
+  const result = atRest(await rig.send());
+  assertEquals([rig.holes, rig.blocks], [[[20 * KiB, 8 * KiB], [MiB, MiB]], []]);
+  assertEquals(rig.kinds, "open patch, hole, hole, close");
+  rig.assertEqual(result.signature);
+});
+
+Deno.test("transferFile() sends a hole where the receiver has zeros that take room", async () => {
+  const ours = seededBytes(3 * MiB).fill(0, MiB, 2 * MiB);
+  for (const isKnown of [false, true]) {
+    await using rig = await Rig.make({ ours, theirs: ours });
+    assertEquals((await rig.send()).state, "unchanged");
+    punch(rig, MiB, MiB / 2);
+    const result = atRest(await rig.send({ known: isKnown ? rig.known() : undefined }));
+    assertEquals([rig.holes, rig.blocks], [[[MiB, MiB / 2]], []]);
+    rig.assertEqual(result.signature);
+    assertEquals((await rig.send({ known: result.signature })).state, "unchanged");
+  }
+});
+
+Deno.test("transferFile() patches a file of which most becomes a hole, and one that is extended by a hole", async () => {
+  const ours = seededBytes(3 * MiB);
+  await using rig = await Rig.make({ ours, theirs: ours });
+  makeSparse(rig, 6 * MiB, [[3 * MiB, 3 * MiB + 4 * KiB]]);
+  const result = atRest(await rig.send());
+  assertEquals([rig.blocks, rig.kinds], [[[3 * MiB, 4 * KiB]], "open patch, hole, block, hole, hole, close"]);
+  assertEquals(rig.bytesRead, 8 * KiB, "read for its hash, and to be sent");
+  rig.assertEqual(result.signature);
+});
+
+Deno.test("a hole that is made while a file is sent arrives, and so does data written into one", async () => {
+  for (const theirs of [undefined, seededBytes(4 * MiB, 5)]) {
+    await using rig = await Rig.make({ ours: new Uint8Array(), theirs });
+    makeSparse(rig, 4 * MiB, [[0, MiB], [2 * MiB, 4 * MiB]]);
+    let turn = 0;
+    rig.onRoom = () => {
+      if (++turn !== 7) return;
+      punch(rig, 512 * KiB, MiB / 4);
+      punch(rig, 3 * MiB + 8 * KiB, 4 * KiB);
+      rig.writeAt(MiB + 300, seededBytes(5000));
+    };
+    const result = atRest(await rig.send());
+    assert(turn > 7, "it was disturbed");
+    assert(rig.holes.some(([offset]) => offset <= 512 * KiB), "a hole in the place of what was sent");
+    rig.assertEqual(result.signature);
+  }
+});
+
+// Failed while the mark of a short last block did not tell its length: what the receiver had behind it stayed.
+Deno.test("a file that ends in a hole, and in a longer one while it is sent, arrives", async () => {
+  for (const size of [2 * MiB + 100, 2 * MiB + 70_000]) {
+    await using rig = await Rig.make({ ours: new Uint8Array(), theirs: seededBytes(3 * MiB, 5) });
+    makeSparse(rig, size, []);
+    rig.onPush = () => rig.ops.at(-1)?.kind === "hole" && rig.ops.length === 2 && rig.cut(size + 5_000);
+    const result = atRest(await rig.send());
+    assertEquals(rig.kinds, "open patch, hole, hole, close");
+    rig.assertEqual(result.signature);
+  }
+});
+
+/** Makes a hole in the source's file. */
+function punch(rig: Rig, offset: number, size: number): void {
+  using file = rig.tree.open("file", { access: "write" });
+  file.punch(offset, size);
+  rig.touch();
+}
+
 Deno.test("isLarge() sends by blocks what has signatures, and what the receiver may have most of", async () => {
   await using rig = await Rig.make({ ours: new Uint8Array(9), theirs: new Uint8Array(9) });
   const policy = { ...rig.policy, fastMirrorSizeMin: 64 * KiB };
@@ -402,8 +509,10 @@ async function sendRandomly(seed: number): Promise<void> {
   await using rig = await Rig.make({ ours: theirs, theirs, blockSize, keepsSignatures });
   const versions: Uint8Array[] = [theirs];
   const edit = () => {
-    const choice = number(6);
+    const choice = number(8);
     if (choice === 0) rig.cut(size());
+    else if (choice === 6) punch(rig, number(rig.ours.length + 1), number(300_000));
+    else if (choice === 7) rig.cut(rig.ours.length + number(400_000));
     else if (choice === 1) rig.writeAt(rig.ours.length, bytes());
     // Back to an earlier version: hashes seen before come again.
     else if (choice === 2) rig.write(versions[number(versions.length)]);

@@ -13,6 +13,7 @@
 import { SystemError } from "../../src/base/errors.ts";
 import {
   type AttributeChange,
+  type DataRange,
   type DirectoryEntry,
   type FileSystem,
   isDevice,
@@ -61,6 +62,7 @@ type Moment = Map<
 >;
 
 const NO_BYTES = new Uint8Array(0);
+const PAGE_SIZE = 4096;
 /** Moments kept; with more of them a cut leaves one of the last. */
 const MOMENTS_MAX = 200;
 
@@ -487,6 +489,25 @@ class SimulatedFile implements OpenFile {
     this.#change({ size }, (data) => resized(data, size));
   }
 
+  /** Each page of zeros is a hole. */
+  nextData(offset: number): DataRange | undefined {
+    this.#check();
+    const { data } = this.inode;
+    const found = data.subarray(offset).findIndex((byte) => byte !== 0);
+    if (found < 0) return undefined;
+    const start = offset + found;
+    let end = pageOf(start) + PAGE_SIZE;
+    while (end < data.length && data.subarray(end, end + PAGE_SIZE).some((byte) => byte !== 0)) {
+      end += PAGE_SIZE;
+    }
+    return { start: Math.max(offset, pageOf(start)), end: Math.min(end, data.length) };
+  }
+
+  punch(offset: number, size: number): void {
+    const end = Math.min(offset + size, this.inode.data.length);
+    if (offset < end) this.write(new Uint8Array(end - offset), offset);
+  }
+
   setAttributes(change: AttributeChange): void {
     this.#check();
     applyChange(this.inode, change, this.#disk);
@@ -531,6 +552,10 @@ class SimulatedFile implements OpenFile {
   #check(): void {
     if (this.#isClosed || this.#disk.life !== this.#life) fail("EBADF", "use", this.#path);
   }
+}
+
+function pageOf(offset: number): number {
+  return offset - offset % PAGE_SIZE;
 }
 
 function statOf(inode: Inode, { device }: SimulatedDisk): Stat {

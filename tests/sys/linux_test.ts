@@ -258,3 +258,30 @@ Deno.test({
     assertEquals(idOf(passing.path), "");
   },
 });
+
+Deno.test({
+  name: "linux: where a file system knows no holes all is data, and punch() writes zeros",
+  ignore: ignore || lacks("root"),
+  fn() {
+    const place = Deno.makeTempDirSync({ prefix: "understudy-sys-" });
+    // ramfs has neither fallocate(2) nor an answer to SEEK_HOLE.
+    assert(run("mount", "-t", "ramfs", "ramfs", place).success);
+    try {
+      using tree = linuxFileSystem().openTree(place);
+      using file = tree.open("f", { access: "create" });
+      const expected = new Uint8Array(100_000).fill(7);
+      file.write(expected, 0);
+      file.truncate(3_000_000);
+      assertEquals(file.nextData(5), { start: 5, end: 3_000_000 });
+      file.punch(10_000, 80_000);
+      file.punch(2_999_999, 5_000);
+      const found = new Uint8Array(100_000);
+      file.read(found, 0);
+      assertEquals(found, expected.fill(0, 10_000, 90_000));
+      assertEquals(file.stat().size, 3_000_000);
+    } finally {
+      run("umount", place);
+      Deno.removeSync(place);
+    }
+  },
+});

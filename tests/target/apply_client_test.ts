@@ -151,7 +151,7 @@ Deno.test({
     Deno.writeFileSync(`${mount.path}/ballast`, new Uint8Array(2_700_000));
     const sender = new Sender(client.openSession());
     await sender.begin();
-    const data = new Uint8Array(500_000);
+    const data = new Uint8Array(500_000).fill(7);
     // The same name over and over: it fits when the ballast is gone.
     const count = Math.ceil(limits.applyInboxBytes / data.length) + 10;
     let sent = 0;

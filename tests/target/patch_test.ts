@@ -1,10 +1,11 @@
-import { assertEquals, assertThrows } from "@std/assert";
+import { assert, assertEquals, assertThrows } from "@std/assert";
 import { utf8 } from "../../src/base/bytes.ts";
 import { CorruptionError } from "../../src/base/errors.ts";
 import type { OpenFile } from "../../src/sys/file_system.ts";
 import { systemFileSystem } from "../../src/sys/system.ts";
 import {
   appendExtent,
+  appendHole,
   applyJournal,
   beginJournal,
   closeJournal,
@@ -13,7 +14,7 @@ import {
 import { plain } from "../testing/receiver.ts";
 import { tempDirectory } from "../testing/temp.ts";
 
-/** A journal with two extents, and a live file to apply it to. */
+/** A journal with two extents and a hole, and a live file to apply it to. */
 async function prepared(): Promise<AsyncDisposable & { journal: OpenFile; live: OpenFile; size: number }> {
   const directory = await tempDirectory();
   const tree = systemFileSystem().openTree(directory.path);
@@ -22,6 +23,7 @@ async function prepared(): Promise<AsyncDisposable & { journal: OpenFile; live: 
   let size = beginJournal(journal);
   size = appendExtent(journal, size, { offset: 2, data: utf8("AB") });
   size = appendExtent(journal, size, { offset: 3, data: utf8("CD") });
+  size = appendHole(journal, size, { offset: 4, size: 2 });
   size = closeJournal(journal, size, { size: 8, attributes: plain });
   return {
     journal,
@@ -39,12 +41,12 @@ function contentsOf(file: OpenFile): string {
   return new TextDecoder().decode(buffer.subarray(0, file.read(buffer, 0)));
 }
 
-Deno.test("applyJournal() writes extents in order and cuts the file; twice is the same as once", async () => {
+Deno.test("applyJournal() writes extents and holes in order and cuts the file; twice is the same as once", async () => {
   await using p = await prepared();
   assertEquals(applyJournal(p.journal, p.live), { size: 8, attributes: plain });
-  assertEquals(contentsOf(p.live), "01ACD567");
+  assertEquals(contentsOf(p.live), "01AC\0\x0067");
   applyJournal(p.journal, p.live);
-  assertEquals(contentsOf(p.live), "01ACD567");
+  assertEquals(contentsOf(p.live), "01AC\0\x0067");
 });
 
 Deno.test("readJournalEnd() takes a journal cut anywhere, with any byte flipped, or with a tail as not complete", async () => {
@@ -77,4 +79,27 @@ Deno.test("appendExtent() overwrites what a replay finds behind the size that co
   assertEquals(p.journal.stat().size, size);
   applyJournal(p.journal, p.live);
   assertEquals(contentsOf(p.live), "Z12");
+});
+
+Deno.test("applyJournal() makes holes up to the end of the file, whatever comes before or behind them", async () => {
+  await using directory = await tempDirectory();
+  using tree = systemFileSystem().openTree(directory.path);
+  using journal = tree.open("journal", { access: "create" });
+  using live = tree.open("live", { access: "create" });
+  const KiB = 1024;
+  live.write(new Uint8Array(512 * KiB).fill(7), 0);
+  let size = beginJournal(journal);
+  size = appendHole(journal, size, { offset: 64 * KiB, size: 2 ** 40 });
+  size = appendExtent(journal, size, { offset: 768 * KiB, data: new Uint8Array(64 * KiB).fill(8) });
+  size = appendHole(journal, size, { offset: 800 * KiB, size: 8 * KiB });
+  closeJournal(journal, size, { size: 2 ** 34, attributes: {} });
+  for (const round of ["once", "twice"]) {
+    applyJournal(journal, live);
+    const expected = new Uint8Array(1024 * KiB).fill(7, 0, 64 * KiB).fill(8, 768 * KiB, 832 * KiB);
+    const found = new Uint8Array(expected.length);
+    live.read(found, 0);
+    assertEquals(found, expected.fill(0, 800 * KiB, 808 * KiB), round);
+    assertEquals(live.stat().size, 2 ** 34, round);
+    assert(Deno.lstatSync(`${directory.path}/live`).blocks! * 512 <= 128 * KiB, round);
+  }
 });

@@ -47,7 +47,7 @@ Deno.test("Receiver applies each kind of op, and counts it", async () => {
     mkdir("d", { ...owner, mode: 0o2770 }),
     file("d/f", "whole", owner),
     symlink("d/l", "../anywhere\udcff"),
-    ...transfer(1, "big", { blocks: [[4, "5678"], [0, "1234"]], size: 6 }),
+    ...transfer(1, "big", { blocks: [[4, "5678"], [0, "1234"], [1, 1]], size: 6 }),
     { kind: "open", transfer: 2, path: "never", base: "empty" },
     { kind: "abandon", transfer: 2 },
     file("gone", ""),
@@ -66,7 +66,7 @@ Deno.test("Receiver applies each kind of op, and counts it", async () => {
   assertEquals(tree.stat("d")!.mode, 0o2770);
   assertEquals(tree.stat("d")!.mtimeNs, owner.mtimeNs);
   assertEquals(tree.readLink("d/l"), "../anywhere\udcff");
-  assertEquals(read(`${h.live}/d/big`), "123456");
+  assertEquals(read(`${h.live}/d/big`), "1\x003456");
   const { kind, device, mode: nodeMode } = tree.stat("d/null")!;
   assertEquals({ kind, device, nodeMode }, { kind: "character", device: "1:3", nodeMode: 0o666 });
   assertEquals(tree.stat("d/big")!.mtimeNs, -5n);
@@ -82,7 +82,7 @@ Deno.test("Receiver applies each kind of op, and counts it", async () => {
     mkdir: 2,
   };
   assertEquals(stats.opsReceived, { ...expected, attributes: 2 } as typeof stats.opsReceived);
-  assertEquals([stats.dataBytes, stats.errors, stats.lastDurableSequence], [13, 0, 17]);
+  assertEquals([stats.dataBytes, stats.errors, stats.lastDurableSequence], [13, 0, 18]);
 });
 
 Deno.test("Receiver skips ops that it has, refuses a gap, and acks in order", async () => {
@@ -219,6 +219,10 @@ Deno.test("a patch changes the live file in place: same inode, changed ranges, s
   assertEquals(Deno.lstatSync(`${h.live}/f`).ino, before);
   h.apply(...transfer(2, "f", { base: "copy", blocks: [[0, "Z"]], size: 3 }));
   assertEquals(read(`${h.live}/f`), "Z1A");
+  h.apply(...transfer(3, "f", { base: "copy", blocks: [[1, 1]], size: 3 }));
+  assertEquals(read(`${h.live}/f`), "Z\0A");
+  h.apply(...transfer(4, "f", { base: "empty", blocks: [[1, "A"], [0, 8], [3, "B"]], size: 5 }));
+  assertEquals(read(`${h.live}/f`), "\0\0\0B\0");
   assertEquals(h.staged(), []);
 });
 

@@ -37,6 +37,7 @@ export const changingMethods: ReadonlySet<string> = new Set([
   "syncAll",
   "write",
   "truncate",
+  "punch",
   "sync",
   "copyFrom",
   "create",

@@ -548,6 +548,8 @@ export function opText(op: Op): string {
       return `open ${quoted(op.path)} ${op.base}`;
     case "block":
       return `block ${op.offset}+${op.data.length}`;
+    case "hole":
+      return `hole ${op.offset}+${op.size}`;
     case "close":
       return `close ${quoted(op.path)}`;
     case "abandon":

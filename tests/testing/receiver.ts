@@ -44,19 +44,23 @@ export function rename(path: string, to: string, exchange = false): Op {
   return { kind: "rename", path, to, exchange };
 }
 
-/** The ops of a whole transfer. */
+/** The ops of a whole transfer. A number in the place of a block's contents is the size of a hole. */
 export function transfer(
   id: number,
   path: string,
   { base = "empty", blocks, size }: {
     base?: "empty" | "copy" | "patch";
-    blocks: [number, string][];
+    blocks: [number, string | number][];
     size: number;
   },
 ): Op[] {
   return [
     { kind: "open", transfer: id, path, base },
-    ...blocks.map(([offset, data]): Op => ({ kind: "block", transfer: id, offset, data: utf8(data) })),
+    ...blocks.map(([offset, content]): Op =>
+      typeof content === "number"
+        ? { kind: "hole", transfer: id, offset, size: content }
+        : { kind: "block", transfer: id, offset, data: utf8(content) }
+    ),
     { kind: "close", transfer: id, path, size, attributes: plain },
   ];
 }

@@ -31,6 +31,8 @@ export interface ReplicationOptions {
   road?: "tcp" | "local";
   /** Puts a proxy before the server, which counts what passes. @default {false} */
   proxied?: boolean;
+  /** Holds DIRECTORY itself, for example another file system. By default what `tempDirectory` takes. */
+  parent?: string;
   /** Holds the server's root in place of DIRECTORY, for example a small file system. Only with road `tcp`. */
   rootParent?: string;
   /** Given to `watch-source`, `mirror` and `restore`, for example `--cipher none`. @default {[]} */
@@ -45,9 +47,9 @@ const FLUSH_TIMEOUT = "50s";
 
 /** Makes the directories and, with road `tcp`, starts the server. Dispose of the result to end all. */
 export async function openReplication(options: ReplicationOptions = {}): Promise<Replication> {
-  const { road = "tcp", proxied = false, args = [], rootParent } = options;
+  const { road = "tcp", proxied = false, args = [], parent, rootParent } = options;
   await using cleanup = new AsyncDisposableStack();
-  const directory = cleanup.use(await tempDirectory());
+  const directory = cleanup.use(await tempDirectory({ parent }));
   for (const name of ["source", "root", "state"]) await Deno.mkdir(`${directory.path}/${name}`);
   const root = `${rootParent ?? directory.path}/root`;
   await Deno.mkdir(root, { recursive: true });
