@@ -22,28 +22,6 @@ import type {
   Xattr,
 } from "./file_system.ts";
 
-/**
- * Whether a tree's file system takes other names for the same. Asks by a file in its root, which it removes again.
- *
- * @throws {SystemError} If the file cannot be made for another reason than its name.
- */
-export function confusesNames(tree: Tree): boolean {
-  const [name, lower, decomposed] = ["probe-A\u00e9", "probe-a\u00e9", "probe-Ae\u0301"];
-  try {
-    tree.open(name, { access: "create" }).close();
-  } catch (error) {
-    if (errorCode(error) === "EILSEQ" || errorCode(error) === "EINVAL") return true;
-    // One that a crash left here asks as well.
-    if (errorCode(error) !== "EEXIST") throw error;
-  }
-  try {
-    const isListed = tree.list("").some((entry) => entry.name === name);
-    return !isListed || tree.stat(lower) !== undefined || tree.stat(decomposed) !== undefined;
-  } finally {
-    tree.unlink(name);
-  }
-}
-
 /** How a name is made. */
 interface Making<T> {
   make: () => T;

@@ -17,7 +17,8 @@ import { CommandError, CorruptionError, errorCode, reasonOf, SystemError } from 
 import { joinPath, quote } from "../base/path.ts";
 import { Catalog } from "../store/catalog.ts";
 import { syncDirectory } from "../store/durable.ts";
-import { confusesNames, ExactTree } from "../sys/exact_tree.ts";
+import { ExactTree } from "../sys/exact_tree.ts";
+import { probeFileSystem } from "../sys/probe.ts";
 import type { FileSystem, FileSystemAbilities, Tree } from "../sys/file_system.ts";
 import { DirectoryKeeper } from "./directory_keeper.ts";
 import type { LossReason } from "./install.ts";
@@ -75,16 +76,19 @@ export class Replica {
   constructor(options: ReplicaOptions) {
     const { replicaRoot, stateDirectory, fileSystem, create, keepBefore = () => {} } = options;
     this.rootPath = replicaRoot;
-    this.abilities = fileSystem.abilities;
     this.keepBefore = keepBefore;
     this.#catalogPath = `${stateDirectory}/${CATALOG_NAME}`;
     makePlaces(options, this.#catalogPath);
-    const [live, staging] = openExactly([
-      fileSystem.openTree(replicaRoot, { confined: true }),
-      fileSystem.openTree(`${stateDirectory}/${STAGING_NAME}`, { confined: true }),
-    ]);
-    this.live = live;
-    this.staging = new Staging(staging);
+    const live = fileSystem.openTree(replicaRoot, { confined: true });
+    const staging = fileSystem.openTree(`${stateDirectory}/${STAGING_NAME}`, { confined: true });
+    // Both lie on one file system.
+    const { confusesNames, keepsNanoseconds } = probeFileSystem(staging);
+    this.abilities = {
+      ...fileSystem.abilities,
+      nanoseconds: fileSystem.abilities.nanoseconds && keepsNanoseconds,
+    };
+    this.live = confusesNames ? new ExactTree(live) : live;
+    this.staging = new Staging(confusesNames ? new ExactTree(staging) : staging);
     this.keeper = new DirectoryKeeper(this.live);
     checkSameFileSystem(this.live, this.staging.tree);
     this.#catalog = Catalog.open(this.#catalogPath);
@@ -211,11 +215,6 @@ export class Replica {
 }
 
 /** Makes names durable, those of directories that were never announced included; and all else, where one call can. */
-/** Opens both where names are not told apart so that they are. They lie on one file system. */
-function openExactly([live, staging]: [Tree, Tree]): [Tree, Tree] {
-  return confusesNames(staging) ? [new ExactTree(live), new ExactTree(staging)] : [live, staging];
-}
-
 function syncTree(tree: Tree, { syncAll }: FileSystemAbilities): void {
   if (syncAll) return tree.syncAll();
   const directories = [""];
