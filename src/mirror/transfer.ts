@@ -21,7 +21,7 @@ import type { Held, Signature } from "../ops/held.ts";
 import { Pace } from "./pace.ts";
 import { type PlanPolicy, sendableAttributes } from "./plan.ts";
 import { hashBlocks, hashBlocksOf, hashBytes, hashHole } from "./signature.ts";
-import { fitXattrs } from "./xattrs.ts";
+import { digestXattrs, fitXattrs } from "./xattrs.ts";
 
 /** Bytes for which fine hashes are asked at a time: about a millisecond of hashing. */
 const REFINE_SIZE = 4 * 1024 * 1024;
@@ -537,11 +537,19 @@ function lazily<T>(make: () => T): () => T {
   return () => value ??= make();
 }
 
-/** Hash of a small file's contents; `undefined` if it is none any more. */
-export function hashSmallFile(tree: Tree, path: string): Uint8Array | undefined {
+/** Hash of a small file's contents, and of its extended attributes if they were read. */
+export function hashVersion({ data, stat }: Pick<SmallFile, "data" | "stat">): Uint8Array<ArrayBuffer> {
+  const hash = new Uint8Array(16 + 8);
+  hash.set(hashBytes(data));
+  new DataView(hash.buffer).setBigUint64(16, digestXattrs(stat.xattrs), true);
+  return hash;
+}
+
+/** {@linkcode hashVersion} of a file as it is now; `undefined` if it is no small one any more. */
+export function hashSmallFile(tree: Tree, path: string, xattrs: boolean): Uint8Array | undefined {
   try {
-    const small = readSmallFile(tree, path);
-    return small && hashBytes(small.data);
+    const small = readSmallFile(tree, path, xattrs);
+    return small && hashVersion(small);
   } catch (error) {
     if (errorCode(error)) return undefined;
     throw error;

@@ -9,8 +9,7 @@ import { errorCode } from "../base/errors.ts";
 import { limits } from "../base/limits.ts";
 import { parentPath } from "../base/path.ts";
 import { heldFrom, planEntry, sendableAttributes } from "../mirror/plan.ts";
-import { hashBytes } from "../mirror/signature.ts";
-import { isLarge, readSmallFile } from "../mirror/transfer.ts";
+import { hashVersion, isLarge, readSmallFile } from "../mirror/transfer.ts";
 import { withXattrs, xattrsTooLarge } from "../mirror/xattrs.ts";
 import type { Held } from "../ops/held.ts";
 import type { Op } from "../ops/op.ts";
@@ -181,7 +180,7 @@ export class Entries {
     this.#context.index.setSignature(path, undefined, 0);
     if (small.restless) this.#context.restless(path);
     else if (this.#context.isRacy(small.stat)) {
-      this.#context.racy(path, hashBytes(small.data).slice(), batch.tickets.of(path));
+      this.#context.racy(path, hashVersion(small), batch.tickets.of(path));
     }
   }
 

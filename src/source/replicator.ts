@@ -113,13 +113,14 @@ export class Replicator {
     this.#secondLooks = new SecondLooks({
       tickets,
       nowMs: () => clock.monotonicMs(),
-      hashNow: (path) => hashSmallFile(tree, path),
+      hashNow: (path) => hashSmallFile(tree, path, this.#stream.abilities.xattrs),
       onRested: (path) => this.#agenda.markDirty(path),
       onMissed: (path, ticket) => this.#distrust(path, ticket),
       onUnproven: (path, ticket) => {
         this.#largeFiles.prove(path);
         this.#agenda.transfer(path, "live", ticket);
       },
+      onLooked: () => this.#bell.ring(),
     });
     this.#resting = new Resting({
       tickets,

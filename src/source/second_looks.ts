@@ -31,6 +31,8 @@ export interface SecondLookOptions {
   onMissed: (path: string, ticket: Ticket) => void;
   /** The whole file is to be compared with what was sent. */
   onUnproven: (path: string, ticket: Ticket) => void;
+  /** Some were looked at: whoever waits for them may go on. */
+  onLooked: () => void;
 }
 
 /** Files waiting for their second look. Bounded by `limits.dirtyPathsMax`; beyond it the verification scan finds them. */
@@ -105,6 +107,7 @@ export class SecondLooks {
     this.#timerDueMs = Infinity;
     const now = this.#options.nowMs();
     let nextDueMs = Infinity;
+    const waiting = this.#looks.size;
     for (const [path, look] of this.#looks) {
       if (look.dueMs > now) {
         nextDueMs = Math.min(nextDueMs, look.dueMs);
@@ -116,6 +119,7 @@ export class SecondLooks {
       look.hold?.[Symbol.dispose]();
     }
     if (nextDueMs !== Infinity) this.#wakeAt(nextDueMs);
+    if (this.#looks.size < waiting) this.#options.onLooked();
   }
 
   #look(path: string, look: SecondLook): void {

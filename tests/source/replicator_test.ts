@@ -6,7 +6,7 @@
  */
 import { assert, assertEquals } from "@std/assert";
 import { lutimesSync, mkdirSync, renameSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
-import { yieldToEvents } from "../../src/base/clock.ts";
+import { systemClock, yieldToEvents } from "../../src/base/clock.ts";
 import { SystemError } from "../../src/base/errors.ts";
 import { limits } from "../../src/base/limits.ts";
 import type { Hint } from "../../src/intercept/interceptor.ts";
@@ -411,6 +411,32 @@ Deno.test({
     assertEquals(sent.length, 1);
     await assertSame(pair);
     assertEquals(pair.target.staged(), []);
+  },
+});
+
+Deno.test({
+  name:
+    "Replicator: where the clock of files is coarse, what changed within its tick is found without a hint",
+  ignore: needsLinux,
+  async fn() {
+    for (const change of ["contents", "attribute"]) {
+      // Whatever the machine's pace, the file is as old as its tick when it is read.
+      const clock = { ...systemClock, nowMs: () => startMs };
+      const startMs = Date.now();
+      await using pair = await Pair.open({ coarseFileTimes: true, clock });
+      await pair.mirror();
+      using tree = systemFileSystem().openTree(pair.sourceRoot);
+      Deno.writeTextFileSync(`${pair.sourceRoot}/a`, "1\n");
+      tree.setXattr("a", "user.a", Uint8Array.of(1));
+      const looking = pair.look("a");
+      while ((pair.replicator.lane.stats.opsSent.file ?? 0) === 0) await yieldToEvents();
+      if (change === "contents") Deno.writeTextFileSync(`${pair.sourceRoot}/a`, "2\n");
+      else tree.setXattr("a", "user.a", Uint8Array.of(2));
+      await looking;
+      await assertSame(pair);
+      using replica = systemFileSystem().openTree(pair.replicaRoot);
+      assertEquals(replica.xattrs("a"), tree.xattrs("a"), change);
+    }
   },
 });
 

@@ -359,6 +359,8 @@ export interface PairOptions {
   clock?: Clock;
   /** See `ReplicatorOptions.heard`. */
   heard?: ReplicatorOptions["heard"];
+  /** See `ReplicatorOptions.coarseFileTimes`. */
+  coarseFileTimes?: boolean;
   policy?: Partial<ReplicatorOptions["policy"]>;
   windowBytes?: number;
   /** Whether the source remembers its index. @default {true} */
@@ -447,6 +449,7 @@ export class Pair implements AsyncDisposable {
       signal: stop.signal,
       agent: "test",
       windowBytes: options.windowBytes,
+      coarseFileTimes: options.coarseFileTimes,
       policy: {
         blockSize: limits.blockSize,
         fastMirrorSizeMin: limits.fastMirrorSizeMin,
