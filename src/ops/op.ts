@@ -23,7 +23,13 @@ import { ByteReader, ByteWriter } from "../base/bytes.ts";
 import { ProtocolError } from "../base/errors.ts";
 import { limits } from "../base/limits.ts";
 import { checkRelativePath, pathFromBytes, pathToBytes, quote } from "../base/path.ts";
-import { type AttributeChange, isDevice, type NodeKind, type Xattr } from "../sys/file_system.ts";
+import {
+  type AttributeChange,
+  deviceNumbers,
+  isDevice,
+  type NodeKind,
+  type Xattr,
+} from "../sys/file_system.ts";
 import { isReplicatedXattr } from "../sys/xattrs.ts";
 
 /** What a transfer starts from, and how it becomes the live file. */
@@ -167,7 +173,7 @@ function encodeFields(op: Op, writer: ByteWriter): void {
       encodeAttributes(op.attributes, writer);
       break;
     case "node": {
-      const [major, minor] = op.device === "" ? [0, 0] : op.device.split(":").map(Number);
+      const [major, minor] = deviceNumbers(op.device);
       writer.u8(nodeCodes[op.node]).u32(major).u32(minor);
       encodePath(op.path, writer);
       encodeAttributes(op.attributes, writer);

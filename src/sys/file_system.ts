@@ -240,6 +240,12 @@ export function sameFile(a: Pick<Stat, "dev" | "ino">, b: Pick<Stat, "dev" | "in
   return a.ino !== 0n && a.ino === b.ino && a.dev === b.dev;
 }
 
+/** The numbers of a device as {@linkcode Stat.device} has it; zeros for none. */
+export function deviceNumbers(device: string): [major: number, minor: number] {
+  const [major = 0, minor = 0] = device === "" ? [] : device.split(":").map(Number);
+  return [major, minor];
+}
+
 /**
  * What an entry leads to: the target of a symbolic link, the number of a device node's device; `""` of others.
  *

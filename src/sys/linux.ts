@@ -19,6 +19,7 @@ import type {
   Tree,
   Xattr,
 } from "./file_system.ts";
+import { deviceNumbers } from "./file_system.ts";
 import { addressOf, AT, errno, libc, O, PathBuffer } from "./libc.ts";
 import { hasOpenat2, isCleanName, LinuxDirectories } from "./linux_directories.ts";
 import { type EntryBuffer, withEntryBuffer } from "./linux_entries.ts";
@@ -165,7 +166,7 @@ class LinuxTree implements Tree {
 
   makeNode(path: string, kind: NodeKind, device: string, mode: number): void {
     const directory = this.#enter(path, `make ${kind}`, names());
-    const [major, minor] = device === "" ? [0, 0] : device.split(":").map(Number);
+    const [major, minor] = deviceNumbers(device);
     const typeAndMode = typeOfNode(kind) | (mode & 0o7777);
     const made = libc().syscallMknodat(
       SYS_MKNODAT,
