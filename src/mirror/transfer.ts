@@ -344,7 +344,9 @@ class Transfer {
     const mostly = changed * 2 > this.#stat.size && this.#stat.size > 2 * this.#coarse;
     // The inode that the receiver's file was made from is not known after its listing was taken for the index.
     const isReplaced = held !== undefined && held.ino !== 0n && !sameFile(held, this.#stat);
-    const isPatchable = this.#stat.size >= limits.patchFileSizeMin && changed <= limits.patchSizeMax;
+    // Nor may a small file be seen on its way to a large one.
+    const isLarge = Math.min(this.#theirSize, this.#stat.size) >= limits.patchFileSizeMin;
+    const isPatchable = isLarge && changed <= limits.patchSizeMax;
     if (isPatchable && !isReplaced && (!mostly || this.#isAppended(ranges))) return "patch";
     return mostly ? "empty" : "copy";
   }

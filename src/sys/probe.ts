@@ -17,9 +17,10 @@ export interface Probed {
 const [NAME, LOWER, DECOMPOSED] = ["probe-A\u00e9", "probe-a\u00e9", "probe-Ae\u0301"];
 const TIME_NS = 1_234_567_890_123_456_789n;
 
-/** Asks the file system of a tree, in its root. Of one that cannot be asked the worst is taken for true. */
+/** Asks the file system of a tree, in its root. Of one that cannot be asked now that is taken for true which is safe. */
 export function probeFileSystem(tree: Tree): Probed {
-  const worst = { confusesNames: true, keepsNanoseconds: false };
+  // Times that come back otherwise are sent again, no more; names are to be told apart at any cost.
+  const safe = { confusesNames: true, keepsNanoseconds: true };
   // One that a crash left here.
   attempt(() => tree.unlink(NAME), undefined);
   return attempt(() => {
@@ -35,7 +36,7 @@ export function probeFileSystem(tree: Tree): Probed {
     } finally {
       tree.unlink(NAME);
     }
-  }, worst);
+  }, safe);
 }
 
 function attempt<T>(ask: () => T, otherwise: T): T {

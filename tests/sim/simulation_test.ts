@@ -47,6 +47,18 @@ const found: [string, SimulatedAction[]][] = [
     { do: "link", path: "a", to: "a" },
     { do: "cut power", seed: 1 },
   ]],
+  ["a small file that became a large one with a hole was patched in place", [
+    { do: "write", path: "a", size: 0 },
+    { do: "append", path: "a", size: 10 },
+    { do: "pass", ms: 5 },
+    { do: "crash target at call", call: 10, phase: "after" },
+    { do: "truncate", path: "a", size: 1_126_400 },
+    { do: "patch", path: "a", at: 0, size: 1 },
+  ]],
+  ["a disk that could not be asked was taken for one without nanoseconds", [
+    { do: "disk fails once", after: 1, code: "ENOSPC" },
+    { do: "overflow" },
+  ]],
 ];
 
 for (const [what, history] of found) {
