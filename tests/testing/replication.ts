@@ -164,13 +164,16 @@ export class Replication implements AsyncDisposable {
    * Runs `flush`.
    *
    * @param options.hasProblems Whether something cannot be replicated. @default {false}
-   * @throws {Error} If it does not end with the exit code for that.
+   * @throws {Error} If it does not end with the exit code for that; with what both sides said.
    */
   async flush({ hasProblems = false } = {}): Promise<FlushResult> {
-    const { stdout } = await this.run(["flush", "--timeout", FLUSH_TIMEOUT, "--json"], {
-      expectCode: hasProblems ? 3 : 0,
-    });
-    return JSON.parse(stdout);
+    const wanted = hasProblems ? 3 : 0;
+    const { code, stdout, stderr } = await this.run(["flush", "--timeout", FLUSH_TIMEOUT, "--json"]);
+    if (code === wanted) return JSON.parse(stdout);
+    const sides = [this.daemon, this.#holder?.server.process].map((process) => process?.describe());
+    throw new Error(
+      `Cannot flush: it ended with ${code} instead of ${wanted}\n${stdout}${stderr}${sides.join("\n")}`,
+    );
   }
 
   /** Status of the running source. */
