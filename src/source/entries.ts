@@ -248,9 +248,22 @@ export class Entries {
       if (!batch.present.has(parent)) note(batch, parent, stat);
       await this.bringHere(parent, batch);
     }
-    if (!this.#context.index.has(parent)) await this.#compare(parent, stat, batch);
+    if (!this.#context.index.has(parent) && !await this.#makeParent(parent, stat, batch)) return false;
     if (standing === "in") this.#context.lookBelow(parent, batch.tickets.of(parent));
     return this.#context.index.isDirectory(parent);
+  }
+
+  /** @returns `false` if it cannot be looked at. */
+  async #makeParent(path: string, stat: Stat, batch: Batch): Promise<boolean> {
+    try {
+      await this.#compare(path, stat, batch);
+      return true;
+    } catch (error) {
+      if (!errorCode(error)) throw error;
+      // Gone meanwhile: whoever did that made it dirty, too.
+      if (!isGone(error)) this.#context.problem(path, "read", error);
+      return false;
+    }
   }
 
   /** Makes the attributes of a directory equal, once nothing in it changes any more. */

@@ -12,7 +12,7 @@ import { TARGET_STATE_NAME } from "../store/state_directory.ts";
 import { leadsTo, type Stat, type Tree } from "../sys/file_system.ts";
 import { digestXattrs } from "../mirror/xattrs.ts";
 import type { ListedEntry, Message } from "../wire/message.ts";
-import { isMachineTrouble } from "./trouble.ts";
+import { attempt, isMachineTrouble } from "./trouble.ts";
 
 /** Bytes of an encoded entry beside its names, at most. */
 const ENTRY_SIZE = 40;
@@ -181,8 +181,11 @@ function readEntry(live: Tree, path: string): ListedEntry | undefined {
 function listed(live: Tree, path: string, stat: Readonly<Stat>, linkTarget: string): ListedEntry {
   const { kind, mode, uid, gid, size, mtimeNs } = stat;
   const entry: ListedEntry = { path, kind, mode, uid, gid, size, mtimeNs, linkTarget };
-  const xattrs = digestXattrs(live.xattrs(path));
-  if (xattrs !== 0n) entry.xattrDigest = xattrs;
+  // Another hand may remove it at this moment: what is not there any more has none.
+  attempt(() => {
+    const xattrDigest = digestXattrs(live.xattrs(path));
+    if (xattrDigest !== 0n) entry.xattrDigest = xattrDigest;
+  });
   return entry;
 }
 

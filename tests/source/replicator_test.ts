@@ -415,6 +415,29 @@ Deno.test({
 });
 
 Deno.test({
+  name: "Replicator passes over a directory that goes while it is made for what is in it",
+  ignore: needsLinux,
+  async fn() {
+    let goes = true;
+    const before = ({ method, path }: { method: string; path: string }) => {
+      if (method !== "xattrs" || path !== "d" || !goes) return;
+      goes = false;
+      throw new SystemError("ENOENT", "Cannot read attributes: it does not exist (ENOENT)");
+    };
+    await using pair = await Pair.open({
+      sourceFileSystem: faultyFileSystem(systemFileSystem(), { before }),
+    });
+    await pair.mirror();
+    sh("mkdir d; echo 1 > d/f")(pair.sourceRoot);
+    await pair.look("d/f");
+    assert(!goes);
+    assertEquals(pair.replicator.problems.list(), []);
+    await pair.look("d", "d/f");
+    await assertSame(pair);
+  },
+});
+
+Deno.test({
   name:
     "Replicator: where the clock of files is coarse, what changed within its tick is found without a hint",
   ignore: needsLinux,
