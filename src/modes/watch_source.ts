@@ -34,7 +34,7 @@ import type { ManagedTarget } from "../source/running_set.ts";
 import { OrderedJournal } from "../source/ordered_journal.ts";
 import { SetKeeper } from "../source/set_keeper.ts";
 import { SetScope } from "../source/set_scope.ts";
-import { saveJson } from "../store/durable.ts";
+import { removeTemporaryFiles, saveJson } from "../store/durable.ts";
 import { Flows } from "../store/flows.ts";
 import { Holds } from "../store/holds.ts";
 import { loadHttpSecret } from "../store/http_secret.ts";
@@ -79,6 +79,7 @@ export async function run(args: string[], io: Io): Promise<ExitCode> {
   makeStateDirectory(state);
   mkdirSync(directory, { recursive: true, mode: 0o700 });
   using _lock = acquireLock(join(directory, "set.lock"));
+  removeTemporaryFiles(directory);
   using rules = openRules(directory);
   const keeper = new SetKeeper(rules);
   keeper.take(options.given);

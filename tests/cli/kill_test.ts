@@ -115,6 +115,22 @@ Deno.test({
 });
 
 Deno.test({
+  name: "what a killed source left half written of its own state is removed by the next one",
+  ignore,
+  async fn() {
+    await using replication = await openReplication({ road: "local" });
+    await replication.watch();
+    await replication.stopWatching();
+    const { stdout } = await runProcess("find", [replication.state, "-name", "set.json"], { expectCode: 0 });
+    const path = `${stdout.trim()}.tmp-0123456789ab`;
+    await Deno.writeTextFile(path, "{");
+    assertEquals(await leftovers(replication.state), [path]);
+    await replication.watch();
+    assertEquals(await leftovers(replication.state), []);
+  },
+});
+
+Deno.test({
   name:
     "kill -9 of the source in the middle of its first mirror: the next start goes on and sends little again",
   ignore,
