@@ -126,6 +126,7 @@ Deno.test({
     await Deno.writeTextFile(path, "{");
     assertEquals(await leftovers(replication.state), [path]);
     await replication.watch();
+    await replication.stopWatching();
     assertEquals(await leftovers(replication.state), []);
   },
 });
