@@ -62,8 +62,14 @@ Deno.test({
     assertEquals(lane.opsSent.file, 3);
 
     const at = (name: string) => `${source}/${name}`;
+    // Whole at once: a file that is seen before its contents are written is sent twice.
+    const place = (name: string, contents: Uint8Array) => {
+      const beside = `${replication.directory}/beside`;
+      Deno.writeFileSync(beside, contents);
+      Deno.renameSync(beside, at(name));
+    };
     await oneByOne(replication, [
-      ...Array.from({ length: 10 }, (_, i) => () => Deno.writeTextFileSync(at(`new${i}`), "x".repeat(i + 1))),
+      ...Array.from({ length: 10 }, (_, i) => () => place(`new${i}`, new Uint8Array(i + 1).fill(120))),
       ...Array.from({ length: 3 }, (_, i) => () => Deno.mkdirSync(at(`directory${i}`))),
       () => Deno.renameSync(at("old0"), at("directory0/renamed")),
       () => Deno.renameSync(at("directory1"), at("directory0/inner")),
@@ -71,7 +77,7 @@ Deno.test({
       () => Deno.removeSync(at("directory2")),
       () => Deno.symlinkSync("nowhere", at("link")),
       () => Deno.chmodSync(at("old2"), 0o600),
-      () => Deno.writeFileSync(at("large"), new Uint8Array(1_000_000)),
+      () => place("large", new Uint8Array(1_000_000)),
     ]);
     await replication.assertEqual();
 
