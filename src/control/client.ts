@@ -12,7 +12,7 @@ import type { ControlCommands } from "./api.ts";
 import { LineReader, writeAll } from "./line_reader.ts";
 import { isAnswered } from "./server.ts";
 import { controlSocketIn, resolveSocketPath } from "./socket_path.ts";
-import { errorFromWire } from "./wire_error.ts";
+import { resultOf } from "./wire_error.ts";
 
 /** What a daemon may take beyond the timeout of what it was asked for to say that it is over, milliseconds. */
 export const ANSWER_GRACE_MS = 5_000;
@@ -163,7 +163,5 @@ function closeAt(conn: Deno.Conn, timeoutMs: number, signal?: AbortSignal): Disp
 
 function parseAnswer(line: string | undefined): unknown {
   if (line === undefined) throw new CommandError("Cannot run command: the daemon hung up without an answer");
-  const answer = JSON.parse(line);
-  if (answer?.error !== undefined) throw errorFromWire(answer.error);
-  return answer?.result;
+  return resultOf(line);
 }

@@ -11,7 +11,7 @@ import { durationOption } from "../base/units.ts";
 import type { ControlCommands } from "./api.ts";
 import { LineReader, writeAll } from "./line_reader.ts";
 import { resolveSocketPath } from "./socket_path.ts";
-import { errorFromWire } from "./wire_error.ts";
+import { resultOf } from "./wire_error.ts";
 
 /** How {@linkcode ControlConnection.ask} waits. */
 export interface AskOptions {
@@ -71,9 +71,7 @@ export class ControlConnection implements Disposable {
     try {
       if (this.ended.aborted) hungUp();
       else void writeAll(this.#conn, utf8(JSON.stringify({ command, args }) + "\n")).catch(hungUp);
-      const { error, result } = JSON.parse(await this.#orEnd(answer.promise));
-      if (error !== undefined) throw errorFromWire(error);
-      return result;
+      return resultOf(await this.#orEnd(answer.promise)) as ControlCommands[Name]["result"];
     } finally {
       clearTimeout(timer);
       this.ended.removeEventListener("abort", hungUp);

@@ -35,6 +35,13 @@ export function errorToWire(error: unknown): WireError {
   return { name, message: reasonOf(error) };
 }
 
+/** The result that a line answers. @throws {Error} The error that it answers, see {@linkcode errorFromWire}. */
+export function resultOf(line: string): unknown {
+  const answer = JSON.parse(line);
+  if (answer?.error !== undefined) throw errorFromWire(answer.error);
+  return answer?.result;
+}
+
 /** The error that was sent; of class {@linkcode CommandError} if its own is not known here. */
 export function errorFromWire(error: WireError): Error {
   const Class = Object.hasOwn(classes, error.name) ? classes[error.name] : CommandError;

@@ -21,7 +21,7 @@ import type { Held, Signature } from "../ops/held.ts";
 import { Pace } from "./pace.ts";
 import { type PlanPolicy, sendableAttributes } from "./plan.ts";
 import { hashBlocks, hashBlocksOf, hashBytes, hashHole } from "./signature.ts";
-import { digestXattrs, fitXattrs } from "./xattrs.ts";
+import { digestXattrs, fittingXattrs } from "./xattrs.ts";
 
 /** Bytes for which fine hashes are asked at a time: about a millisecond of hashing. */
 const REFINE_SIZE = 4 * 1024 * 1024;
@@ -160,9 +160,7 @@ export function isSameVersion(a: Readonly<Stat>, b: Readonly<Stat>): boolean {
 /** Attributes of an open file, extended ones, too, if they fit an op. */
 function look(file: OpenFile, xattrs: boolean): Stat {
   const stat = file.stat();
-  if (!xattrs) return stat;
-  const found = file.xattrs();
-  if (fitXattrs(found)) stat.xattrs = found;
+  if (xattrs) stat.xattrs = fittingXattrs(file.xattrs());
   return stat;
 }
 

@@ -7,7 +7,7 @@ import { ByteWriter } from "../base/bytes.ts";
 import { encodeXattrs } from "../ops/op.ts";
 import { limits } from "../base/limits.ts";
 import type { Held } from "../ops/held.ts";
-import type { Stat, Tree, Xattr } from "../sys/file_system.ts";
+import type { FileSystemAbilities, Stat, Tree, Xattr } from "../sys/file_system.ts";
 import { hashBytes } from "./signature.ts";
 
 /** 64 bits of the XXH128 of their encoding; 0 of none, and of those that nobody looked at. */
@@ -19,11 +19,11 @@ export function digestXattrs(xattrs: readonly Xattr[] | undefined): bigint {
   return new DataView(digest.buffer, digest.byteOffset).getBigUint64(0, true) || 1n;
 }
 
-/** Whether extended attributes fit an op. Of an entry that has more none is sent: a problem of that entry. */
-export function fitXattrs(xattrs: readonly Xattr[]): boolean {
+/** Extended attributes if they fit an op. Of an entry that has more none is sent: a problem of that entry. */
+export function fittingXattrs(xattrs: readonly Xattr[]): readonly Xattr[] | undefined {
   let size = 0;
   for (const { name, value } of xattrs) size += 3 * name.length + value.length;
-  return size <= limits.xattrsSizeMax;
+  return size <= limits.xattrsSizeMax ? xattrs : undefined;
 }
 
 /** What is said of an entry that has more. */
@@ -31,20 +31,26 @@ export function xattrsTooLarge(): Error {
   return new Error(`its extended attributes are larger than ${limits.xattrsSizeMax} bytes`);
 }
 
+/** What looking at extended attributes needs. */
+export interface XattrContext {
+  tree: Pick<Tree, "xattrs">;
+  policy: { abilities: Pick<FileSystemAbilities, "xattrs"> };
+}
+
 /**
- * An entry's attributes with the extended ones, unless this very version is known to be on the other side.
+ * An entry's attributes with the extended ones, unless the other side cannot hold them, or is known to have this very
+ * version.
  *
  * @throws {SystemError} If they cannot be read.
  */
 export function withXattrs<S extends Readonly<Stat>>(
-  tree: Pick<Tree, "xattrs">,
+  { tree, policy }: XattrContext,
   path: string,
   stat: S,
   held: Held | undefined,
 ): S {
-  if (held && isKnown(stat, held)) return stat;
-  const xattrs = tree.xattrs(path);
-  return { ...stat, xattrs: fitXattrs(xattrs) ? xattrs : undefined };
+  if (!policy.abilities.xattrs || (held && isKnown(stat, held))) return stat;
+  return { ...stat, xattrs: fittingXattrs(tree.xattrs(path)) };
 }
 
 /** Whether this very version of an entry was sent: nothing of it needs to be looked at. */

@@ -3,7 +3,7 @@
  * @module
  */
 import { errorCode } from "../base/errors.ts";
-import { withXattrs } from "../mirror/xattrs.ts";
+import { withXattrs, type XattrContext } from "../mirror/xattrs.ts";
 import type { Held } from "../ops/held.ts";
 import type { Stat, Tree } from "../sys/file_system.ts";
 import type { Priority } from "./lane.ts";
@@ -107,13 +107,13 @@ export function statOrUndefined(tree: Tree, path: string): Stat | undefined {
 
 /** {@linkcode withXattrs}; `undefined` if they cannot be had, which the same goes for as for {@linkcode statOrUndefined}. */
 export function withXattrsOrUndefined(
-  tree: Pick<Tree, "xattrs">,
+  context: XattrContext,
   path: string,
   stat: Readonly<Stat>,
   held: Held | undefined,
 ): Readonly<Stat> | undefined {
   try {
-    return withXattrs(tree, path, stat, held);
+    return withXattrs(context, path, stat, held);
   } catch (error) {
     if (!errorCode(error)) throw error;
     return undefined;

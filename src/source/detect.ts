@@ -13,20 +13,12 @@
 import { errorCode } from "../base/errors.ts";
 import { limits } from "../base/limits.ts";
 import { joinPath, parentPath } from "../base/path.ts";
-import { heldFrom, planEntry } from "../mirror/plan.ts";
+import { heldFrom } from "../mirror/plan.ts";
 import { Pace } from "../mirror/pace.ts";
 import { fitsOp } from "../ops/op.ts";
 import { sameFile, type Stat } from "../sys/file_system.ts";
-import {
-  type Batch,
-  BatchTickets,
-  isGone,
-  newBatch,
-  note,
-  statOrUndefined,
-  type Wanted,
-  withXattrsOrUndefined,
-} from "./batch.ts";
+import { seenAsHeld } from "./as_held.ts";
+import { type Batch, BatchTickets, isGone, newBatch, note, statOrUndefined, type Wanted } from "./batch.ts";
 import { Deletions } from "./deletions.ts";
 import { type DetectContext, isClosed } from "./detect_context.ts";
 import { Entries } from "./entries.ts";
@@ -456,27 +448,13 @@ export class Detector {
 
   /** The quick way of scans: most entries are equal, and need at most to be known by their identity. */
   #settlesAtOnce(path: string, seen: Readonly<Stat>): boolean {
-    const { index, policy, tree } = this.#context;
+    const { index } = this.#context;
     const held = index.get(path);
     if (!held) return false;
-    const stat = policy.abilities.xattrs ? withXattrsOrUndefined(tree, path, seen, held) : seen;
-    if (!stat) return false;
-    // A link's target is read when anything else about it differs; changing it makes a new inode.
-    const leads = stat.kind === "symlink" ? held.linkTarget : stat.device;
-    const step = planEntry(stat, held, policy, leads);
-    if (step.do !== "adopt") return step.do === "nothing";
-    if (stat.kind === "symlink" && !this.#leadsTo(path, held.linkTarget)) return false;
-    index.set(path, heldFrom(stat, held.linkTarget), 0);
+    const equal = seenAsHeld(this.#context, path, seen, held);
+    if (!equal) return false;
+    if (equal.isAdopted) index.set(path, heldFrom(equal.stat, held.linkTarget), 0);
     return true;
-  }
-
-  #leadsTo(path: string, target: string): boolean {
-    try {
-      return this.#context.tree.readLink(path) === target;
-    } catch (error) {
-      if (!errorCode(error)) throw error;
-      return false;
-    }
   }
 }
 

@@ -106,10 +106,9 @@ export class Entries {
 
   /** Extended attributes too, where they may be others than the target's. */
   #withXattrs(path: string, stat: Stat, held: Held | undefined): Stat {
-    const { policy, tree } = this.#context;
     // A new file is asked when it is open.
-    if (!policy.abilities.xattrs || (!held && stat.kind === "file")) return stat;
-    const full = withXattrs(tree, path, stat, held);
+    if (!held && stat.kind === "file") return stat;
+    const full = withXattrs(this.#context, path, stat, held);
     if (full !== stat) this.#noteFit(path, full);
     return full;
   }
@@ -273,7 +272,7 @@ export class Entries {
     const held = index.get(path);
     const seen = statOrUndefined(tree, path);
     if (held?.kind !== "directory" || seen?.kind !== "directory" || !this.#context.settles(path)) return;
-    const stat = policy.abilities.xattrs ? withXattrsOrUndefined(tree, path, seen, held) : seen;
+    const stat = withXattrsOrUndefined(this.#context, path, seen, held);
     // Gone meanwhile: whoever did that made it dirty, too.
     if (!stat) return;
     const step = planEntry(stat, held, policy);

@@ -5,12 +5,13 @@
  */
 import { errorCode } from "../base/errors.ts";
 import { joinPath } from "../base/path.ts";
-import { planEntry, type PlanPolicy } from "../mirror/plan.ts";
+import type { PlanPolicy } from "../mirror/plan.ts";
 import type { Held } from "../ops/held.ts";
 import { fitsOp } from "../ops/op.ts";
 import { isNode, type Stat, type Tree } from "../sys/file_system.ts";
 import type { ListedEntry } from "../wire/message.ts";
-import { isGone, statOrUndefined, withXattrsOrUndefined } from "./batch.ts";
+import { seenAsHeld } from "./as_held.ts";
+import { isGone, statOrUndefined } from "./batch.ts";
 import { type DetectContext, standingOf } from "./detect_context.ts";
 import { isEqual } from "./difference.ts";
 import type { Index } from "./index.ts";
@@ -80,7 +81,7 @@ export class Mismatches {
         if (held) known++;
         if (!stat || !fitsOp(path) || (isNode(stat.kind) && !policy.abilities.nodes)) return;
         if (!isCompared(path, stat, held, this.#options)) return;
-        if (held === undefined || !this.#isAsHeld(path, stat, held)) mismatches.add(path);
+        if (held === undefined || !seenAsHeld(this.#options, path, stat, held)) mismatches.add(path);
       });
       if (known < index.countChildren(directory)) {
         this.#addMissing(directory, new Set(tree.list(directory).map(({ name }) => name)), mismatches);
@@ -97,26 +98,7 @@ export class Mismatches {
   /** Any other directory is compared with the one that holds it. */
   #compareRoot(mismatches: Set<string>): void {
     const [stat, held] = [this.#options.tree.stat(""), this.#options.index.get("")];
-    if (stat && held && !this.#isAsHeld("", stat, held)) mismatches.add("");
-  }
-
-  #isAsHeld(path: string, seen: Readonly<Stat>, held: Held): boolean {
-    const { policy, tree } = this.#options;
-    const stat = policy.abilities.xattrs ? withXattrsOrUndefined(tree, path, seen, held) : seen;
-    if (!stat) return false;
-    const leads = stat.kind === "symlink" ? held.linkTarget : stat.device;
-    const step = planEntry(stat, held, policy, leads);
-    if (step.do !== "nothing" && step.do !== "adopt") return false;
-    return step.do === "nothing" || stat.kind !== "symlink" || this.#leadsTo(path, held.linkTarget);
-  }
-
-  #leadsTo(path: string, target: string): boolean {
-    try {
-      return this.#options.tree.readLink(path) === target;
-    } catch (error) {
-      if (!errorCode(error)) throw error;
-      return false;
-    }
+    if (stat && held && !seenAsHeld(this.#options, "", stat, held)) mismatches.add("");
   }
 
   /** @returns What could not be read there. */

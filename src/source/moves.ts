@@ -129,11 +129,11 @@ export class Moves {
 
   /** A rename moves the change time: that alone is no reason to send the contents again. */
   #noteMoved(path: string, stat: Stat, sequence: number): void {
-    const { index, policy, tree } = this.#context;
+    const { index, policy } = this.#context;
     const held = index.get(path)!;
     if (held.size !== stat.size || held.mtimeNs !== stat.mtimeNs) return;
     // Of an extended attribute that was changed as well only the change time tells.
-    const full = policy.abilities.xattrs ? withXattrsOrUndefined(tree, path, stat, held) : stat;
+    const full = withXattrsOrUndefined(this.#context, path, stat, held);
     const isSame = !policy.abilities.xattrs || digestXattrs(full?.xattrs) === (held.xattrDigest ?? 0n);
     if (isSame) index.set(path, { ...held, ctimeNs: stat.ctimeNs }, sequence);
   }

@@ -1,6 +1,7 @@
 /**
- * A lock that one process holds at a time, or several share. The kernel keeps it (`flock(2)`), so that it is free the moment its holder
- * dies, however it dies. The file itself stays: removing it would let two processes lock two files of one name.
+ * A lock that one process holds at a time, or several share. The kernel keeps it (`flock(2)`), so that it is free the
+ * moment its holder dies, however it dies. The file itself stays: removing it would let two processes lock two files of
+ * one name.
  *
  * ```
  * { "pid": 4711, "startedAt": "2026-11-22T10:20:51.123Z" }      while held; empty afterwards

@@ -3,13 +3,12 @@
  * digests of their contents.
  * @module
  */
-import { digestXattrs } from "../mirror/xattrs.ts";
 import { ProtocolError } from "../base/errors.ts";
 import { limits } from "../base/limits.ts";
 import { digestRange } from "../mirror/digest.ts";
-import { leadsTo, type Stat, type Tree } from "../sys/file_system.ts";
+import { leadsTo, type Tree } from "../sys/file_system.ts";
 import type { DigestedEntry, DigestRange, Message } from "../wire/message.ts";
-import { isReserved } from "./listing.ts";
+import { isReserved, listed } from "./listing.ts";
 import { isMachineTrouble } from "./trouble.ts";
 
 /** A `digest` message. */
@@ -40,30 +39,17 @@ function lookAt(live: Tree, { path, start, end }: DigestRange): DigestedEntry | 
   if (isReserved(path)) return undefined;
   const stat = attempt(() => live.stat(path));
   if (stat === undefined) return undefined;
-  stat.xattrs = attempt(() => live.xattrs(path));
+  const xattrs = attempt(() => live.xattrs(path));
   const linkTarget = attempt(() => leadsTo(live, path, stat)) ?? "";
   const digest = stat.kind === "file" && start < end
     ? attempt(() => digestOf(live, path, start, end))
     : undefined;
-  return digested(path, stat, linkTarget, digest);
+  return { ...listed(path, stat, linkTarget, xattrs), ctimeNs: stat.ctimeNs, digest };
 }
 
 function digestOf(live: Tree, path: string, start: number, end: number): Uint8Array {
   using file = live.open(path, { access: "read" });
   return digestRange(file, start, end);
-}
-
-function digested(
-  path: string,
-  stat: Readonly<Stat>,
-  linkTarget: string,
-  digest: Uint8Array | undefined,
-): DigestedEntry {
-  const { kind, mode, uid, gid, size, mtimeNs, ctimeNs } = stat;
-  const entry: DigestedEntry = { path, kind, mode, uid, gid, size, mtimeNs, linkTarget, ctimeNs, digest };
-  const xattrs = digestXattrs(stat.xattrs);
-  if (xattrs !== 0n) entry.xattrDigest = xattrs;
-  return entry;
 }
 
 /** What `look` gives, `undefined` if it cannot be looked at. Blocks that cannot be read are such, not the machine's end. */

@@ -9,7 +9,7 @@ import { joinPath, quote } from "../base/path.ts";
 import { fitsOp } from "../ops/op.ts";
 import { BLOCK_HASH_SIZE, blockCount, hashBlocks } from "../mirror/signature.ts";
 import { TARGET_STATE_NAME } from "../store/state_directory.ts";
-import { leadsTo, type Stat, type Tree } from "../sys/file_system.ts";
+import { leadsTo, type Stat, type Tree, type Xattr } from "../sys/file_system.ts";
 import { digestXattrs } from "../mirror/xattrs.ts";
 import type { ListedEntry, Message } from "../wire/message.ts";
 import { attempt, isMachineTrouble } from "./trouble.ts";
@@ -175,17 +175,27 @@ function readEntry(live: Tree, path: string): ListedEntry | undefined {
   if (!fitsOp(path)) throw new Error(`its path is longer than ${limits.pathSizeMax} bytes`);
   const stat = live.stat(path);
   if (stat === undefined) return undefined;
-  return listed(live, path, stat, leadsTo(live, path, stat));
+  return listedFrom(live, path, stat, leadsTo(live, path, stat));
 }
 
-function listed(live: Tree, path: string, stat: Readonly<Stat>, linkTarget: string): ListedEntry {
+function listedFrom(live: Tree, path: string, stat: Readonly<Stat>, linkTarget: string): ListedEntry {
+  let xattrs: readonly Xattr[] | undefined;
+  // Another hand may remove it at this moment: what is not there any more has none.
+  attempt(() => xattrs = live.xattrs(path));
+  return listed(path, stat, linkTarget, xattrs);
+}
+
+/** An entry as a listing has it. */
+export function listed(
+  path: string,
+  stat: Readonly<Stat>,
+  linkTarget: string,
+  xattrs: readonly Xattr[] | undefined,
+): ListedEntry {
   const { kind, mode, uid, gid, size, mtimeNs } = stat;
   const entry: ListedEntry = { path, kind, mode, uid, gid, size, mtimeNs, linkTarget };
-  // Another hand may remove it at this moment: what is not there any more has none.
-  attempt(() => {
-    const xattrDigest = digestXattrs(live.xattrs(path));
-    if (xattrDigest !== 0n) entry.xattrDigest = xattrDigest;
-  });
+  const xattrDigest = digestXattrs(xattrs);
+  if (xattrDigest !== 0n) entry.xattrDigest = xattrDigest;
   return entry;
 }
 
@@ -206,7 +216,7 @@ function scanSmall(live: Tree, directory: string): Scanned {
       if (entries.length + rest.length === SCANNED_MAX) throw tooLarge;
       // A link must be read, and what cannot be looked at be told why.
       if (!stat || stat.kind === "symlink" || !fitsOp(path)) rest.push(path);
-      else entries.push(listed(live, path, stat, stat.device ?? ""));
+      else entries.push(listedFrom(live, path, stat, stat.device ?? ""));
     });
   } catch (error) {
     if (error !== tooLarge) throw error;

@@ -12,7 +12,14 @@
 import { type Problem, reasonOf, SystemError } from "../base/errors.ts";
 import { joinPath } from "../base/path.ts";
 import { TARGET_STATE_NAME } from "../store/state_directory.ts";
-import type { Kind, OpenFile, Stat, Tree, Xattr } from "../sys/file_system.ts";
+import {
+  deviceNumbers,
+  type Kind,
+  type OpenFile,
+  type Stat,
+  type Tree,
+  type Xattr,
+} from "../sys/file_system.ts";
 import { BlockOutput, type WriteBytes } from "./block_output.ts";
 import { encodeTarEnd, encodeTarEntry, paddingSize, type TarEntry } from "./tar.ts";
 
@@ -200,7 +207,7 @@ function readUpTo(
  * @throws {SystemError} If the system's attributes do not tell them.
  */
 function deviceOf({ device }: Stat): { major: number; minor: number } {
-  const numbers = /^(\d+):(\d+)$/.exec(device ?? "");
-  if (numbers === null) throw new SystemError("ENOTSUP", "the numbers of its device are not known");
-  return { major: Number(numbers[1]), minor: Number(numbers[2]) };
+  if (!device) throw new SystemError("ENOTSUP", "the numbers of its device are not known");
+  const [major, minor] = deviceNumbers(device);
+  return { major, minor };
 }

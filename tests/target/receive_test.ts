@@ -418,18 +418,25 @@ Deno.test("a removed root blocks instead of failing every op", async () => {
   assertEquals(h.replica.stats.snapshot().blockedReason, h.receiver.blockedReason);
 });
 
+/** A receiver that was greeted, on a disk that the test can fill. */
+function onFillableDisk(directory: string): { h: Harness; disk: { isFull: boolean } } {
+  const disk = { isFull: false };
+  const fileSystem = faultyFileSystem(systemFileSystem(), new Trouble("ENOSPC", () => disk.isFull));
+  const h = new Harness({ directory, fileSystem });
+  h.hello();
+  return { h, disk };
+}
+
 Deno.test("questions wait while the machine is in trouble, and show every op before them", async () => {
   await using directory = await tempDirectory();
-  let isFull = false;
-  const fileSystem = faultyFileSystem(systemFileSystem(), new Trouble("ENOSPC", () => isFull));
-  using h = new Harness({ directory: directory.path, fileSystem });
-  h.hello();
-  isFull = true;
+  const { h: opened, disk } = onFillableDisk(directory.path);
+  using h = opened;
+  disk.isFull = true;
   h.gather(file("a", "now there"));
   assertEquals(h.ask({ type: "list", request: 1, path: "a", recursive: false }).map(({ type }) => type), [
     "blocked",
   ]);
-  isFull = false;
+  disk.isFull = false;
   h.receiver.flush();
   const from = h.sent.length;
   while (h.receiver.hasWork) h.receiver.work();
@@ -439,17 +446,15 @@ Deno.test("questions wait while the machine is in trouble, and show every op bef
 
 Deno.test("a session that ends while the disk is full forgets what is not durable; the next one goes on", async () => {
   await using directory = await tempDirectory();
-  let isFull = false;
-  const fileSystem = faultyFileSystem(systemFileSystem(), new Trouble("ENOSPC", () => isFull));
-  using h = new Harness({ directory: directory.path, fileSystem });
-  h.hello();
+  const { h: opened, disk } = onFillableDisk(directory.path);
+  using h = opened;
   h.apply(file("a", "1"));
-  isFull = true;
+  disk.isFull = true;
   h.apply(file("b", "2"));
   h.receiver.closeSession();
   assertEquals(h.hello().welcome.durableSequence, 1);
   assertEquals(h.sent.slice(-2).map(({ type }) => type), ["welcome", "blocked"]);
-  isFull = false;
+  disk.isFull = false;
   h.receiver.flush();
   while (h.receiver.hasWork) h.receiver.work();
   assertEquals(h.last("touched").last, true);
@@ -516,14 +521,12 @@ Deno.test("a session that begins under a hold is welcomed and waits; one that en
 
 Deno.test("a receiver that the machine's trouble blocks cannot be held, and says why", async () => {
   await using directory = await tempDirectory();
-  let isFull = false;
-  const fileSystem = faultyFileSystem(systemFileSystem(), new Trouble("ENOSPC", () => isFull));
-  using h = new Harness({ directory: directory.path, fileSystem });
-  h.hello();
-  isFull = true;
+  const { h: opened, disk } = onFillableDisk(directory.path);
+  using h = opened;
+  disk.isFull = true;
   h.gather(file("a", "1"));
   assert(h.receiver.hold("kept").includes("ENOSPC"));
-  isFull = false;
+  disk.isFull = false;
   h.receiver.flush();
   assertEquals(read(`${directory.path}/live/a`), "1");
 });
