@@ -62,6 +62,10 @@ export const limits = {
   /** Bytes and number of mirror ops in the window, so that live ops do not queue behind a whole window of them. */
   mirrorWindowBytes: 8 * MiB,
   mirrorWindowOps: 3_072,
+  /** Beside live changes, and this long after one, only so many mirror ops as are acked in this time; at least so many. */
+  liveLatelyMs: 2_000,
+  mirrorAckMs: 10,
+  mirrorWindowOpsMin: 64,
   /** Dirty paths of one lane. Beyond it they are forgotten and the whole tree is scanned instead. */
   dirtyPathsMax: 200_000,
   /** Bytes of a segment of the transaction log, and of commands that wait to be written to it. */
