@@ -69,6 +69,11 @@ export interface TransferContext {
    * sets this has the whole compared later. @default {false}
    */
   trustsAppends?: boolean;
+  /**
+   * The receiver's file has names that are not this one's: it is replaced, also by a copy of itself, and never changed.
+   * @default {false}
+   */
+  isShared?: boolean;
   /** Whether the receiver still has at this path what it had when the transfer began. */
   isStillHeld(): boolean;
   /** A transfer number that is not in use. */
@@ -91,6 +96,8 @@ export interface SmallFile {
 export type TransferResult =
   | {
     state: "sent";
+    /** Whether the receiver's file was changed, and not replaced. */
+    inPlace: boolean;
     stat: Stat;
     signature: Signature | undefined;
     restless: boolean;
@@ -183,6 +190,7 @@ class Transfer {
   readonly #coarse: number;
   readonly #buffer = pageAligned(limits.opDataSizeMax);
   #number = 0;
+  #base: TransferBase = "empty";
   /** Attributes from before the reading that is under way. */
   #stat: Stat;
   /** Where the file has data, as of that reading. */
@@ -218,13 +226,13 @@ class Transfer {
     // What was compared must not have been moved away meanwhile, on their side.
     if (ranges !== undefined && !this.#context.isStillHeld()) return { state: "gone" };
     if (
-      ranges?.length === 0 && this.#theirSize === this.#stat.size &&
+      !this.#context.isShared && ranges?.length === 0 && this.#theirSize === this.#stat.size &&
       isSameVersion(this.#stat, this.#file.stat())
     ) {
       return { state: "unchanged", stat: this.#stat, signature: this.#signature() };
     }
     const base = this.#chooseBase(ranges, held);
-    await this.#begin(base);
+    if (!await this.#begin(base)) return { state: "gone" };
     try {
       if (base === "empty") await this.#send([{ start: 0, end: this.#stat.size }], { isAnew: true });
       else await this.#send(ranges!);
@@ -344,7 +352,7 @@ class Transfer {
     const isReplaced = held !== undefined && held.ino !== 0n && !sameFile(held, this.#stat);
     // Nor may a small file be seen on its way to a large one.
     const isLarge = Math.min(this.#theirSize, this.#stat.size) >= limits.patchFileSizeMin;
-    const isPatchable = isLarge && changed <= limits.patchSizeMax;
+    const isPatchable = !this.#context.isShared && isLarge && changed <= limits.patchSizeMax;
     if (isPatchable && !isReplaced && (!mostly || this.#isAppended(ranges))) return "patch";
     return mostly ? "empty" : "copy";
   }
@@ -355,10 +363,14 @@ class Transfer {
     return ranges.every(({ start }) => start >= end);
   }
 
-  async #begin(base: TransferBase): Promise<void> {
+  /** @returns `false` if what it is to start from is not there any more. */
+  async #begin(base: TransferBase): Promise<boolean> {
+    this.#base = base;
     this.#number = this.#context.nextTransfer();
     await this.#context.sink.room(this.#path.length);
+    if (base !== "empty" && !this.#context.isStillHeld()) return false;
     this.#context.sink.push({ kind: "open", transfer: this.#number, path: this.#path, base });
+    return true;
   }
 
   /** @param options.isAnew The receiver begins with an empty file: holes are there already. @default {false} */
@@ -510,6 +522,7 @@ class Transfer {
     });
     return {
       state: "sent",
+      inPlace: this.#base === "patch",
       stat: this.#stat,
       signature: restless || !this.#remembers ? undefined : this.#signature(),
       restless,

@@ -283,6 +283,13 @@ function isSameVersion(a: Readonly<Stat> | undefined, b: Readonly<Stat> | undefi
 function isSameBelief(a: Held | undefined, b: Held | undefined): boolean {
   if (a === undefined || b === undefined) return a === b;
   return a.ino === b.ino && a.ctimeNs === b.ctimeNs && a.trusted === b.trusted &&
-    differingParts(a, b, { ownership: true, modes: true, nanoseconds: true, nodes: true, xattrs: true })
+    differingParts(a, b, {
+        ownership: true,
+        modes: true,
+        nanoseconds: true,
+        links: true,
+        nodes: true,
+        xattrs: true,
+      })
         .length === 0;
 }

@@ -15,6 +15,8 @@ import { statOrUndefined } from "./batch.ts";
 import { standingOf } from "./detect_context.ts";
 import type { Index } from "./index.ts";
 import type { Priority } from "./lane.ts";
+import type { LinkedNames } from "./linked_names.ts";
+import { isLinked } from "./links.ts";
 import type { Scope } from "./scope.ts";
 import type { SecondLooks } from "./second_looks.ts";
 import type { Ticket } from "./tickets.ts";
@@ -38,6 +40,7 @@ export interface LargeFilesOptions {
   course: () => number;
   /** Whether so young a file may change again without a change of its times. */
   isRacy: (stat: Readonly<Stat>) => boolean;
+  linkedNames: () => Pick<LinkedNames, "isShared" | "changedInPlace">;
   markDirty: (path: string, ticket: Ticket) => void;
   lookBelow: (path: string, ticket: Ticket) => void;
   problem: (path: string, op: string, error: unknown) => void;
@@ -67,6 +70,8 @@ export class LargeFiles {
   async send(path: string, priority: Priority, ticket: Ticket): Promise<void> {
     const { index, tree, course } = this.#options;
     const began = course();
+    // None of them is looked at while this is under way (entries.ts).
+    const others = index.linkedWith(path);
     const stat = statOrUndefined(tree, path);
     if (stat && standingOf(path, stat, this.#options) === "out") return;
     let number: number | undefined;
@@ -80,12 +85,14 @@ export class LargeFiles {
           nextTransfer: () => number = this.#take(path),
           policy: this.#policyFor(held),
           trustsAppends,
+          isShared: stat !== undefined && this.#options.linkedNames().isShared(path, stat),
           isStillHeld: () => isSameHeld(held, index.get(path)),
         },
         held?.kind === "file" ? held : undefined,
         held?.trusted ? index.getSignature(path) : undefined,
       );
       if (began === course()) this.#note(path, result, { priority, ticket });
+      for (const other of others) this.#options.markDirty(other, ticket);
     } catch (error) {
       if (began === course() || !(error instanceof TransientError)) this.#takeError(path, ticket, error);
     } finally {
@@ -133,16 +140,20 @@ export class LargeFiles {
     result: TransferResult,
     { priority, ticket }: { priority: Priority; ticket: Ticket },
   ): void {
-    const { index, secondLooks, markDirty, lookBelow, solved, push, policy, isRacy } = this.#options;
-    if (result.state === "gone") return markDirty(path, ticket);
+    const { index, secondLooks, lookBelow, solved, push, policy, isRacy } = this.#options;
+    if (result.state === "gone") return this.#lookAgain(path, ticket);
     if (!index.isDirectory(parentPath(path))) return lookBelow(parentPath(path), ticket);
     const { stat, signature } = result;
     // All attributes: beside the time that made the contents doubtful, mode and owner may have changed.
     const sequence = result.state === "sent"
       ? result.sequence
       : push({ kind: "attributes", path, attributes: sendableAttributes(stat, policy.abilities) }, priority);
-    index.set(path, heldFrom(stat, ""), sequence);
+    const isInPlace = result.state === "unchanged" || result.inPlace;
+    const linkGroup = isInPlace ? index.get(path)?.linkGroup : undefined;
+    index.set(path, { ...heldFrom(stat, ""), linkGroup }, sequence);
     index.setSignature(path, signature, sequence);
+    if (linkGroup !== undefined) this.#options.linkedNames().changedInPlace(path, sequence);
+    if (isLinked(stat)) this.#lookAtOthers(path, stat, ticket);
     // It may have left the set while it was on its way.
     if (standingOf(path, stat, this.#options) === "out") index.markLeftover(path, true);
     solved(path);
@@ -152,11 +163,24 @@ export class LargeFiles {
     if (!isProven || isRacy(stat)) secondLooks.addUnproven(path, stat.size, ticket);
   }
 
+  /** A file, and its other names on the target. */
+  #lookAgain(path: string, ticket: Ticket): void {
+    const { index, markDirty } = this.#options;
+    markDirty(path, ticket);
+    for (const other of index.linkedWith(path)) markDirty(other, ticket);
+  }
+
+  /** Other names of a file here that the target has: now they can be told to be names of what it has. */
+  #lookAtOthers(path: string, { dev, ino }: Readonly<Stat>, ticket: Ticket): void {
+    const { index, markDirty } = this.#options;
+    for (const other of index.namesOf(dev, ino)) if (other !== path) markDirty(other, ticket);
+  }
+
   #takeError(path: string, ticket: Ticket, error: unknown): void {
-    const { markDirty, problem, broken } = this.#options;
+    const { problem, broken } = this.#options;
     const isWorthTrying = error instanceof TransientError ||
       ["ENOENT", "ENOTDIR", "ELOOP", "EISDIR"].includes(errorCode(error));
-    if (isWorthTrying) markDirty(path, ticket);
+    if (isWorthTrying) this.#lookAgain(path, ticket);
     else if (errorCode(error)) problem(path, "read", error);
     else broken(error);
   }

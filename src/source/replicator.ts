@@ -153,6 +153,7 @@ export class Replicator {
       // What goes to an ordered journal does not wait for a target that is away.
       mayAsk: (priority) => priority === "mirror" || this.#isConnected || !this.lane.keepsOnDisk,
       course: () => this.#stream.count,
+      linkedNames: () => this.#detector.linkedNames,
       markDirty: (path, ticket) => this.#agenda.markDirty(path, ticket),
       broken: (error) => this.#broken.reject(error),
     });
@@ -566,6 +567,7 @@ export class Replicator {
   #takeFailure(failure: OpFailure): void {
     const { path, op, reason } = failure;
     this.#failures++;
+    if (op === "link") this.#detector.linkedNames.refuse(path);
     this.problems.add({ path, op, reason }, this.#options.clock.nowMs());
     this.#doubts.addFailure(failure);
   }

@@ -260,6 +260,7 @@ const unknownAbilities: FileSystemAbilities = {
   nanoseconds: true,
   ownership: true,
   modes: true,
+  links: false,
   nodes: false,
   xattrs: false,
   exchange: false,
