@@ -214,7 +214,7 @@ export class Entries {
     const attributes = sendableAttributes(small.stat, policy.abilities);
     this.#pushNoting({ kind: "file", path, attributes, data: small.data }, small.stat, "", batch);
     this.#context.index.setSignature(path, undefined, 0);
-    if (isLinked(small.stat)) this.#lookAtOthers(path, small.stat, batch);
+    if (isLinked(small.stat)) this.#lookAtAllNames(path, small.stat, batch);
     if (small.restless) this.#context.restless(path);
     else if (this.#context.isRacy(small.stat)) {
       this.#context.racy(path, hashVersion(small), batch.tickets.of(path));
@@ -243,12 +243,12 @@ export class Entries {
     return true;
   }
 
-  /** A file was made anew under one of its names: the others are to become further ones of it. */
-  #lookAtOthers(path: string, { dev, ino }: Readonly<Stat>, batch: Batch): void {
-    for (const other of this.#context.index.namesOf(dev, ino)) {
+  /** A file was made anew under one of its names: each is to be a further name of the one that leads (linked_names.ts). */
+  #lookAtAllNames(path: string, { dev, ino }: Readonly<Stat>, batch: Batch): void {
+    for (const name of this.#context.index.namesOf(dev, ino)) {
       // Those that follow in the batch find it by themselves.
-      const follows = batch.present.has(other) && other > path;
-      if (other !== path && !follows) this.#context.lookAgain(other, batch.tickets.of(path));
+      const follows = batch.present.has(name) && name > path;
+      if (!follows) this.#context.lookAgain(name, batch.tickets.of(path));
     }
   }
 

@@ -153,7 +153,7 @@ export class LargeFiles {
     index.set(path, { ...heldFrom(stat, ""), linkGroup }, sequence);
     index.setSignature(path, signature, sequence);
     if (linkGroup !== undefined) this.#options.linkedNames().changedInPlace(path, sequence);
-    if (isLinked(stat)) this.#lookAtOthers(path, stat, ticket);
+    if (isLinked(stat)) this.#lookAtAllNames(stat, ticket);
     // It may have left the set while it was on its way.
     if (standingOf(path, stat, this.#options) === "out") index.markLeftover(path, true);
     solved(path);
@@ -170,10 +170,11 @@ export class LargeFiles {
     for (const other of index.linkedWith(path)) markDirty(other, ticket);
   }
 
-  /** Other names of a file here that the target has: now they can be told to be names of what it has. */
-  #lookAtOthers(path: string, { dev, ino }: Readonly<Stat>, ticket: Ticket): void {
+  /** All names of a file that the target has: each is to be a further name of the one that leads (linked_names.ts). */
+  #lookAtAllNames({ dev, ino }: Readonly<Stat>, ticket: Ticket): void {
     const { index, markDirty } = this.#options;
-    for (const other of index.namesOf(dev, ino)) if (other !== path) markDirty(other, ticket);
+    const names = index.namesOf(dev, ino);
+    if (names.length > 1) { for (const name of names) markDirty(name, ticket); }
   }
 
   #takeError(path: string, ticket: Ticket, error: unknown): void {
