@@ -244,11 +244,12 @@ export class Entries {
   }
 
   /** A file was made anew under one of its names: each is to be a further name of the one that leads (linked_names.ts). */
-  #lookAtAllNames(path: string, { dev, ino }: Readonly<Stat>, batch: Batch): void {
-    for (const name of this.#context.index.namesOf(dev, ino)) {
+  #lookAtAllNames(path: string, stat: Readonly<Stat>, batch: Batch): void {
+    for (const name of this.#context.index.namesOf(stat.dev, stat.ino)) {
       // Those that follow in the batch find it by themselves.
       const follows = batch.present.has(name) && name > path;
-      if (!follows) this.#context.lookAgain(name, batch.tickets.of(path));
+      const isLeader = name === path && this.linkedNames.origin(path, stat) === undefined;
+      if (!follows && !isLeader) this.#context.lookAgain(name, batch.tickets.of(path));
     }
   }
 
