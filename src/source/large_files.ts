@@ -71,7 +71,7 @@ export class LargeFiles {
     const { index, tree, course } = this.#options;
     const began = course();
     // None of them is looked at while this is under way (entries.ts).
-    const others = index.linkedWith(path);
+    const others = new Set(index.linkedWith(path));
     const stat = statOrUndefined(tree, path);
     if (stat && standingOf(path, stat, this.#options) === "out") return;
     let number: number | undefined;
@@ -91,6 +91,8 @@ export class LargeFiles {
         held?.kind === "file" ? held : undefined,
         held?.trusted ? index.getSignature(path) : undefined,
       );
+      // It may have got further names meanwhile.
+      for (const other of index.linkedWith(path)) others.add(other);
       if (began === course()) this.#note(path, result, { priority, ticket });
       for (const other of others) this.#options.markDirty(other, ticket);
     } catch (error) {
