@@ -11,7 +11,7 @@ import type { Held } from "../ops/held.ts";
 import { ALL_TRANSFERS, type Op } from "../ops/op.ts";
 import type { Stat, Tree } from "../sys/file_system.ts";
 import { heldFrom } from "../mirror/plan.ts";
-import { statOrUndefined } from "./batch.ts";
+import { identity, statOrUndefined } from "./batch.ts";
 import { standingOf } from "./detect_context.ts";
 import type { Index } from "./index.ts";
 import type { Priority } from "./lane.ts";
@@ -56,6 +56,8 @@ export class LargeFiles {
   readonly #toBeProven = new Set<string>();
   /** Numbers of those that are on their way. */
   readonly #numbers = new Set<number>();
+  /** Files with several names that are on their way, by identity, and when each has ended. */
+  readonly #linked = new Map<string, Promise<void>>();
 
   constructor(options: LargeFilesOptions) {
     this.#options = options;
@@ -68,12 +70,27 @@ export class LargeFiles {
 
   /** Sends one file; whatever happens is dealt with here. */
   async send(path: string, priority: Priority, ticket: Ticket): Promise<void> {
-    const { index, tree, course } = this.#options;
+    const { markDirty, tree } = this.#options;
+    const stat = statOrUndefined(tree, path);
+    if (stat && standingOf(path, stat, this.#options) === "out") return;
+    if (!stat || !isLinked(stat)) return await this.#send(path, stat, priority, ticket);
+    const underWay = this.#linked.get(identity(stat));
+    if (underWay) {
+      // It goes once: then this is to be a further name of it.
+      await underWay;
+      return markDirty(path, ticket);
+    }
+    const sending = this.#send(path, stat, priority, ticket);
+    this.#linked.set(identity(stat), sending);
+    await sending;
+    this.#linked.delete(identity(stat));
+  }
+
+  async #send(path: string, stat: Stat | undefined, priority: Priority, ticket: Ticket): Promise<void> {
+    const { index, course } = this.#options;
     const began = course();
     // None of them is looked at while this is under way (entries.ts).
     const others = new Set(index.linkedWith(path));
-    const stat = statOrUndefined(tree, path);
-    if (stat && standingOf(path, stat, this.#options) === "out") return;
     let number: number | undefined;
     const trustsAppends = priority === "live" && !this.#toBeProven.delete(path);
     try {
