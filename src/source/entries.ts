@@ -119,7 +119,7 @@ export class Entries {
     const held = index.get(path);
     let origin = this.linkedNames.origin(path, stat);
     if (origin !== undefined) {
-      if (held && (policy.overwrite ?? "all") !== "all") return true;
+      if (held && !mayReplace(held, stat, policy)) return true;
       if (held && !planned && held.kind === "file" && guard?.holdsRewrite(path, held)) return false;
       if (held?.kind === "directory" && !await this.#deletions.makeRoom(path, batch)) return false;
       // Clearing may have taken time.
@@ -339,6 +339,16 @@ export class Entries {
 function isOtherDirectory(stat: Stat, held: Held): boolean {
   const both = stat.kind === "directory" && held.kind === "directory";
   return both && held.ino !== 0n && !sameFile(stat, held);
+}
+
+/** Whether a name may become one of another file; one that is known to be of this file already may in any case. */
+function mayReplace(
+  held: Held,
+  stat: Readonly<Stat>,
+  { overwrite = "all" }: { overwrite?: "older" | "all" | "none" },
+): boolean {
+  if (overwrite === "all" || sameFile(held, stat)) return true;
+  return overwrite === "older" && held.mtimeNs <= stat.mtimeNs;
 }
 
 function planWord(op: Op): string {
