@@ -128,6 +128,9 @@ export class Entries {
         this.linkedNames.join(path, origin, stat, batch.priority);
         batch.directories.add(parentPath(path));
       }
+    } else {
+      // As when it came here by a rename while another one was made anew.
+      for (const name of this.linkedNames.apart(path, stat)) this.#lookAfter(name, path, batch);
     }
     // What is under way under one name is under way for all: when it is there, they are looked at.
     return !this.linkedNames.of(path, stat).some((other) => isTransferring(other));
@@ -246,11 +249,15 @@ export class Entries {
   /** A file was made anew under one of its names: each is to be a further name of the one that leads (linked_names.ts). */
   #lookAtAllNames(path: string, stat: Readonly<Stat>, batch: Batch): void {
     for (const name of this.#context.index.namesOf(stat.dev, stat.ino)) {
-      // Those that follow in the batch find it by themselves.
-      const follows = batch.present.has(name) && name > path;
       const isLeader = name === path && this.linkedNames.origin(path, stat) === undefined;
-      if (!follows && !isLeader) this.#context.lookAgain(name, batch.tickets.of(path));
+      if (!isLeader) this.#lookAfter(name, path, batch);
     }
+  }
+
+  /** Another name is to be looked at when this one was; those that follow in the batch are anyway. */
+  #lookAfter(name: string, path: string, batch: Batch): void {
+    const follows = batch.present.has(name) && name > path;
+    if (!follows) this.#context.lookAgain(name, batch.tickets.of(path));
   }
 
   /** Pushes an op that makes the target hold exactly `stat`, and notes that. */

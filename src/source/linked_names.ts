@@ -38,15 +38,21 @@ export class LinkedNames {
   origin(path: string, stat: Readonly<Stat>): string | undefined {
     const { index, policy } = this.#context;
     if (!policy.abilities.links || !isLinked(stat) || this.#refused.has(path)) return undefined;
-    let leader: { name: string; held: Held } | undefined;
-    for (const name of index.namesOf(stat.dev, stat.ino)) {
-      const held = index.get(name)!;
-      if (held.kind !== stat.kind || held.isLeftover || !leads(name, held, leader, stat)) continue;
-      if (name === path || this.#stands(name, stat)) leader = { name, held };
-    }
+    const leader = this.#leader(path, stat);
     if (leader === undefined || leader.name === path) return undefined;
     const group = index.get(path)?.linkGroup;
     return group !== undefined && group === leader.held.linkGroup ? undefined : leader.name;
+  }
+
+  /** If a name leads: the others that the target does not have as names of its file. */
+  apart(path: string, stat: Readonly<Stat>): string[] {
+    const { index, policy } = this.#context;
+    if (!policy.abilities.links || this.#leader(path, stat)?.name !== path) return [];
+    const group = index.get(path)!.linkGroup;
+    return index.namesOf(stat.dev, stat.ino).filter((name) => {
+      if (name === path || this.#refused.has(name)) return false;
+      return group === undefined || index.get(name)!.linkGroup !== group;
+    });
   }
 
   /** Other names of the file at a path, here as on the target. */
@@ -88,6 +94,17 @@ export class LinkedNames {
   changedInPlace(path: string, sequence: number): void {
     const { index } = this.#context;
     for (const other of index.linkedWith(path)) copyHeld(index, path, other, sequence);
+  }
+
+  #leader(path: string, stat: Readonly<Stat>): { name: string; held: Held } | undefined {
+    const { index } = this.#context;
+    let leader: { name: string; held: Held } | undefined;
+    for (const name of index.namesOf(stat.dev, stat.ino)) {
+      const held = index.get(name)!;
+      if (held.kind !== stat.kind || held.isLeftover || !leads(name, held, leader, stat)) continue;
+      if (name === path || this.#stands(name, stat)) leader = { name, held };
+    }
+    return leader;
   }
 
   #stands(name: string, stat: Readonly<Stat>): boolean {

@@ -219,7 +219,7 @@ export class Replication implements AsyncDisposable {
 
   /** Asserts that source and replica are equal, root included. */
   assertEqual(options: CompareOptions = {}): Promise<void> {
-    return assertSameTree(this.source, this.replica, { root: true, ...options });
+    return assertSameTree(this.source, this.replica, { root: true, hardLinks: true, ...options });
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
