@@ -75,6 +75,10 @@ export const limits = {
   logPayloadSizeMax: 2 * MiB,
   /** Bytes of all of it. Beyond it everything is looked at instead of what it held. */
   logBytesMax: 256 * MiB,
+  /** Passes of a failback until one finds nothing to do. Beyond it the replica is still being changed, and it fails. */
+  failbackPassesMax: 5,
+  /** Unsent changes that a failback prints; all are in its list. */
+  failbackLinesMax: 100,
   /** Lowest rate that a user can set, bytes a second: below it the peer would be silent for too long. */
   limitRateMin: 64 * KiB,
   /** With a rate: unused time that may be made up for, and what is written at once, in time. */

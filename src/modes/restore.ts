@@ -2,24 +2,16 @@
  * `restore`.
  * @module
  */
-import { CommandError, errorCode } from "../base/errors.ts";
-import { createLog } from "../base/log.ts";
+import { CommandError } from "../base/errors.ts";
 import { quote } from "../base/path.ts";
 import type { PassSummary } from "../source/one_pass.ts";
-import { makeStateDirectory, stateDirectory } from "../store/state_directory.ts";
-import { systemFileSystem } from "../sys/system.ts";
-import { pump } from "../target/apply_client.ts";
-import { checkApart, realPathOf } from "../target/places.ts";
-import { decodeMessage, encodeMessage, isReport, type RestoreRequest } from "../wire/message.ts";
-import type { Session } from "../wire/session.ts";
+import type { RestoreRequest } from "../wire/message.ts";
 import { exitCodeOf, printSummary } from "./mirror.ts";
 import { type ExitCode, exitCodes, type Io, printJson } from "./mode.ts";
 import { noProgress, progress } from "./progress.ts";
-import { openRestoreDirectory, type RestoreDirectory } from "./restore_directory.ts";
 import { parseRestoreOptions, type RestoreOptions } from "./restore_options.ts";
-import { withDirectory } from "./root_trouble.ts";
-import { type RestoreReport, sendBack } from "./send_back.ts";
-import { reachTarget } from "./targets.ts";
+import { restorePass } from "./restore_pass.ts";
+import type { RestoreReport } from "./send_back.ts";
 
 /** What came of a restore. */
 interface Outcome {
@@ -36,94 +28,14 @@ export async function run(args: string[], io: Io): Promise<ExitCode> {
   const onReport = (report: RestoreReport) => {
     if (report.kind === "planned") outcome.planned.push(report);
     else if (report.kind === "kept") outcome.kept.push(report);
-    else if (report.kind === "done") outcome.summary = report.summary;
-    else if (report.kind === "failed") throw new CommandError(report.reason);
-    else {
+    else if (report.kind === "progress") {
       const { files, waiting, bytes } = report;
       shown.update({ files, filesTotal: files + waiting, bytesDone: bytes, bytesTotal: bytes });
     }
   };
-  if (options.target.kind === "directory") {
-    await restoreLocally(options.target.path, options, { io, onReport, outcome });
-  } else await restoreFromServer(options, io, onReport);
+  outcome.summary = await restorePass({ ...options, request: requestOf(options), onReport }, io);
   shown.done();
   return tell(outcome, options, io);
-}
-
-async function restoreLocally(
-  replicaRoot: string,
-  options: RestoreOptions,
-  { io, onReport, outcome }: { io: Io; onReport: (report: RestoreReport) => void; outcome: Outcome },
-): Promise<void> {
-  checkReplica(replicaRoot);
-  withDirectory(options.directory, () => checkApart(replicaRoot, options.directory));
-  await using directory = openDirectory(options);
-  outcome.summary = await sendBack({
-    replicaRoot,
-    fileSystem: systemFileSystem(),
-    connect: () => directory.openSession(),
-    request: requestOf(options),
-    report: onReport,
-    clock: io.clock,
-    log: createLog({ write: io.stderr, level: "warn" }),
-    signal: io.signal,
-  });
-}
-
-function openDirectory({ directory, dryRun }: RestoreOptions): RestoreDirectory {
-  return openRestoreDirectory(withDirectory(directory, () => realPathOf(directory)), { dryRun });
-}
-
-async function restoreFromServer(
-  options: RestoreOptions,
-  io: Io,
-  onReport: (report: RestoreReport) => void,
-): Promise<void> {
-  const state = stateDirectory(options.state, io);
-  makeStateDirectory(state);
-  await using target = await reachTarget(options.target, {
-    ...options,
-    root: options.directory,
-    state,
-    wants: "restore",
-    signal: io.signal,
-    nowMs: io.clock.nowMs(),
-  });
-  await using directory = openDirectory(options);
-  const session = await target.connect(io.signal);
-  const close = () => void session.close();
-  io.signal.addEventListener("abort", close, { once: true });
-  try {
-    await session.send(encodeMessage({ type: "restore", restore: requestOf(options) }));
-    await pump(withoutReports(session, onReport), await directory.openSession());
-    io.signal.throwIfAborted();
-  } finally {
-    io.signal.removeEventListener("abort", close);
-    await session.close();
-  }
-}
-
-/** The session as the receiver sees it: reports are for us, and the last of them is the end. */
-function withoutReports(session: Session, onReport: (report: RestoreReport) => void): Session {
-  let over = false;
-  return {
-    peer: session.peer,
-    stats: session.stats,
-    send: (message) => session.send(message),
-    close: () => session.close(),
-    async receive() {
-      while (!over) {
-        const bytes = await session.receive();
-        if (!bytes || !isReport(bytes)) return bytes;
-        const message = decodeMessage(bytes);
-        if (message.type !== "report") continue;
-        const report = message.report as RestoreReport;
-        onReport(report);
-        over = report.kind === "done";
-      }
-      return undefined;
-    },
-  };
 }
 
 function requestOf(options: RestoreOptions): RestoreRequest {
@@ -139,16 +51,6 @@ function requestOf(options: RestoreOptions): RestoreRequest {
     rules: given.map(({ text }) => text),
     ...(limitRate ? { limitRate } : {}),
   };
-}
-
-function checkReplica(path: string): void {
-  try {
-    if (Deno.statSync(path).isDirectory) return;
-  } catch (error) {
-    if (errorCode(error) !== "ENOENT") throw error;
-    throw new CommandError(`Cannot restore from ${quote(path)}: there is no such directory`);
-  }
-  throw new CommandError(`Cannot restore from ${quote(path)}: it is not a directory`);
 }
 
 function tell({ summary, planned, kept }: Outcome, options: RestoreOptions, io: Io): ExitCode {

@@ -12,6 +12,7 @@ import { TARGET_STATE_NAME } from "../store/state_directory.ts";
 import { systemFileSystem } from "../sys/system.ts";
 import { ApplyClient } from "../target/apply_client.ts";
 import { openOnlooker } from "../target/onlooker.ts";
+import type { KeepAside } from "../target/kept_aside.ts";
 import { localPlaces } from "../target/places.ts";
 import type { Session } from "../wire/session.ts";
 import { withDirectory } from "./root_trouble.ts";
@@ -25,9 +26,13 @@ export interface RestoreDirectory extends AsyncDisposable {
  * Prepares a directory for a restore; makes it if it is not there.
  *
  * @param path Absolute, without symbolic links.
+ * @param options.keepAside What is kept of it before it is lost. @default nothing
  * @throws {CommandError} If something else is there, or it is in use.
  */
-export function openRestoreDirectory(path: string, { dryRun }: { dryRun: boolean }): RestoreDirectory {
+export function openRestoreDirectory(
+  path: string,
+  { dryRun, keepAside }: { dryRun: boolean; keepAside?: KeepAside },
+): RestoreDirectory {
   withDirectory(path, () => checkDirectory(path));
   if (dryRun) return lookOnly(path);
   let stateDirectory = "";
@@ -41,7 +46,13 @@ export function openRestoreDirectory(path: string, { dryRun }: { dryRun: boolean
       stateDirectory = join(withDirectory(path, () => localPlaces(path)).stateDirectory, "restore");
       withDirectory(path, () => mkdirSync(stateDirectory, { recursive: true, mode: 0o700 }));
       lock ??= acquireLock(join(stateDirectory, "replica.lock"));
-      client ??= await ApplyClient.open({ replicaRoot: path, stateDirectory, create: true, agent: AGENT });
+      client ??= await ApplyClient.open({
+        replicaRoot: path,
+        stateDirectory,
+        create: true,
+        agent: AGENT,
+        keepAside,
+      });
       return client.openSession();
     },
     async [Symbol.asyncDispose]() {

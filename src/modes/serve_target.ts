@@ -79,6 +79,8 @@ export async function run(args: string[], io: Io): Promise<ExitCode> {
       await server.hold(String(name), signal);
       return null;
     },
+    promote: ({ name, force }) => server.promote(String(name), { force: force === true }),
+    demote: ({ name }) => server.demote(String(name)),
   };
   await using control = await serveControl({
     path: controlSocketIn(state),

@@ -18,6 +18,7 @@
 import { CommandError, CorruptionError, ProtocolError, SystemError, TransientError } from "../base/errors.ts";
 import { errorCode, reasonOf } from "../base/errors.ts";
 import type { FileSystemChoice } from "../sys/system.ts";
+import type { KeepAside } from "./kept_aside.ts";
 import type { ReplicaStats } from "./replica_stats.ts";
 
 /** Which replica the Worker opens. */
@@ -32,6 +33,8 @@ export interface ApplyPlace {
   agent: string;
   /** @default {"auto"} */
   fileSystem?: FileSystemChoice;
+  /** What is kept before it is lost. @default nothing */
+  keepAside?: KeepAside;
 }
 
 /** Places in the shared counters. */

@@ -19,6 +19,7 @@ import {
   TAKEN_BYTES,
   WAITS_FOR_ROOM,
 } from "./apply_messages.ts";
+import { KeptAside } from "./kept_aside.ts";
 import { Receiver } from "./receive.ts";
 import { openReplica, type Replica } from "./replica.ts";
 import { isMachineTrouble } from "./trouble.ts";
@@ -207,7 +208,13 @@ warm.catch(() => {});
 
 async function open(place: ApplyPlace, shared: SharedArrayBuffer): Promise<void> {
   await warm;
-  const replica = openReplica({ ...place, fileSystem: systemFileSystem(place.fileSystem) });
+  const fileSystem = systemFileSystem(place.fileSystem);
+  const aside = place.keepAside && new KeptAside(place.keepAside, fileSystem);
+  const replica: Replica = openReplica({
+    ...place,
+    fileSystem,
+    keepBefore: aside && ((path, reason) => aside.keep(replica.live, path, reason)),
+  });
   host = new ApplyHost(replica, place, shared);
   reply({ kind: "opened", replicaId: replica.replicaId });
 }
