@@ -291,6 +291,8 @@ export type DifferingPart =
   | "mode"
   | "owner"
   | "xattrs"
+  /** It is one of several names of its file, and on the other side a file of its own. */
+  | "names"
   | "contents";
 
 /**

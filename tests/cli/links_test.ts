@@ -3,6 +3,7 @@
  * @module
  */
 import { assert, assertEquals, assertLess } from "@std/assert";
+import type { VerifyReport } from "../../src/base/status.ts";
 import { lacks, watchingInterceptors } from "../testing/needs.ts";
 import { assertSameTree } from "../testing/manifest.ts";
 import { runProcess } from "../testing/process.ts";
@@ -52,6 +53,26 @@ for (const road of ["tcp", "local"] as const) {
     },
   });
 }
+
+Deno.test({
+  name: "verify finds a name that another hand made a file of its own on the target, and heals it",
+  ignore,
+  async fn() {
+    await using replication = await openReplication();
+    const { source, replica } = replication;
+    await shell(source, GROUPS);
+    await replication.watch(["--verify-every", "off"]);
+    await settled(replication);
+    // A further name outside of what is replicated is nobody's business.
+    await shell(replica, "cp -p a/small t; mv t a/small; ln c/one ../outside");
+    const found = await replication.run(["verify", "--json"], { expectCode: 3 });
+    const [report]: VerifyReport[] = JSON.parse(found.stdout).targets;
+    const named = report.differences.filter(({ parts }) => parts.includes("names")).map(({ path }) => path);
+    assertEquals(named, ["a/small"]);
+    await replication.run(["verify", "--repair"], { expectCode: 0 });
+    await settled(replication);
+  },
+});
 
 for (const interceptor of watchingInterceptors()) {
   Deno.test({
