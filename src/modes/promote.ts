@@ -9,10 +9,11 @@ import type { PromotionResult } from "../base/status.ts";
 import type { ControlCommands } from "../control/api.ts";
 import { ControlConnection } from "../control/connection.ts";
 import { controlSocketIn } from "../control/socket_path.ts";
+import { endPromotion, loadPromotion } from "../store/promotion.ts";
 import { checkSetName, targetStateDirectory } from "../store/state_directory.ts";
 import { systemFileSystem } from "../sys/system.ts";
 import type { ReplicaPlaces } from "../target/places.ts";
-import { demote, lastReceivedMs, promote } from "../target/promote.ts";
+import { demote, fence, promotionOf } from "../target/promote.ts";
 import { findReplica } from "./find_replica.ts";
 import { holdReplica } from "./held_replica.ts";
 import { type ExitCode, exitCodes, type Io, printJson } from "./mode.ts";
@@ -83,16 +84,24 @@ export async function run(args: string[], io: Io): Promise<ExitCode> {
 }
 
 async function doPromote(request: Request, io: Io, json: boolean): Promise<ExitCode> {
-  const { name, places, force } = request;
-  const result = await askServer(request, io, "promote", { name, force }) ??
-    await withoutServer(
-      request,
-      io,
-      (receivedMs) => promote(places, { nowMs: io.clock.nowMs(), receivedMs }),
-    );
+  const { name, force } = request;
+  const result = await askServer(request, io, "promote", { name, force }) ?? await promoteHere(request, io);
   if (json) printJson(io, result);
   else tell(name, result, io);
   return result.unfinished.length + result.failed.length > 0 ? exitCodes.partial : exitCodes.done;
+}
+
+async function promoteHere(request: Request, io: Io): Promise<PromotionResult> {
+  const { places } = request;
+  const before = loadPromotion(places.stateDirectory);
+  fence(places, io.clock.nowMs());
+  try {
+    return await withoutServer(request, io, () => promotionOf(places));
+  } catch (error) {
+    // In use, for one: then nothing is to be changed.
+    if (!before) endPromotion(places.stateDirectory);
+    throw error;
+  }
 }
 
 async function undo(request: Request, io: Io, json: boolean): Promise<ExitCode> {
@@ -126,9 +135,8 @@ async function askServer<Name extends "promote" | "demote">(
 async function withoutServer<T>(
   { name, places, root, state, timeoutMs }: Request,
   io: Io,
-  action: (receivedMs: number) => T,
+  action: () => T,
 ): Promise<T> {
-  const receivedMs = lastReceivedMs(places);
   using _held = await holdReplica({
     name,
     places,
@@ -139,7 +147,7 @@ async function withoutServer<T>(
     clock: io.clock,
     signal: io.signal,
   });
-  return action(receivedMs);
+  return action();
 }
 
 function tell(name: string, result: PromotionResult, io: Io): void {

@@ -12,6 +12,8 @@ import { loadJson, removeIfThere, saveJson, syncDirectory } from "./durable.ts";
 export interface Promotion {
   /** ISO 8601. */
   promotedAt: string;
+  /** When the last change came, ISO 8601; `""` if none ever did. */
+  lastReceivedAt: string;
 }
 
 function markIn(stateDirectory: string): string {
@@ -19,7 +21,8 @@ function markIn(stateDirectory: string): string {
 }
 
 function isPromotion(value: unknown): value is Promotion {
-  return typeof (value as Promotion | null)?.promotedAt === "string";
+  const promotion = value as Partial<Promotion> | null;
+  return typeof promotion?.promotedAt === "string" && typeof promotion.lastReceivedAt === "string";
 }
 
 /**
@@ -45,7 +48,7 @@ export function endPromotion(stateDirectory: string): void {
 }
 
 /** What a source is told that the fence keeps out. */
-export function fencedReason(label: string, { promotedAt }: Promotion): string {
+export function fencedReason(label: string, { promotedAt }: Pick<Promotion, "promotedAt">): string {
   return `${quote(label)} was promoted at ${promotedAt} and is the truth since then: ` +
     `come back with "understudy watch-source DIR --to TARGET --failback"`;
 }

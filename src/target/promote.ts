@@ -4,38 +4,38 @@
  * @module
  */
 import { statSync } from "node:fs";
+import { assert } from "../base/errors.ts";
 import type { PromotionResult } from "../base/status.ts";
 import { Catalog } from "../store/catalog.ts";
 import { endPromotion, loadPromotion, markPromoted } from "../store/promotion.ts";
 import type { ReplicaPlaces } from "./places.ts";
 import { CATALOG_NAME } from "./replica.ts";
 
-/** When a change was last made durable, as the files of the catalog tell; ask before anything opens it. */
-export function lastReceivedMs({ stateDirectory }: ReplicaPlaces): number {
+/**
+ * Fences a replica: no source is let in from now on. Once more changes nothing.
+ *
+ * Comes before the replica is brought to rest, which touches its catalog: when that was last written says when the last
+ * change came.
+ */
+export function fence({ stateDirectory }: ReplicaPlaces, nowMs: number): void {
+  if (loadPromotion(stateDirectory)) return;
   const catalogPath = `${stateDirectory}/${CATALOG_NAME}`;
-  return Math.max(modifiedMs(catalogPath), modifiedMs(`${catalogPath}-wal`));
+  const receivedMs = Math.max(modifiedMs(catalogPath), modifiedMs(`${catalogPath}-wal`));
+  const [promotedAt, lastReceivedAt] = [nowMs, receivedMs].map((ms) => new Date(ms).toISOString());
+  markPromoted(stateDirectory, { promotedAt, lastReceivedAt });
 }
 
-/**
- * Promotes a replica that is at rest. Once more changes nothing.
- *
- * @param moments.receivedMs See {@linkcode lastReceivedMs}.
- */
-export function promote(
-  places: ReplicaPlaces,
-  { nowMs, receivedMs }: { nowMs: number; receivedMs: number },
-): PromotionResult {
-  const { replicaRoot, stateDirectory } = places;
-  const before = loadPromotion(stateDirectory);
-  const { promotedAt } = before ?? { promotedAt: new Date(nowMs).toISOString() };
-  if (!before) markPromoted(stateDirectory, { promotedAt });
+/** What is to be told of a replica that is fenced and at rest. */
+export function promotionOf({ replicaRoot, stateDirectory }: ReplicaPlaces): PromotionResult {
+  const promotion = loadPromotion(stateDirectory);
+  assert(promotion !== undefined, "the replica is fenced");
   using catalog = openCatalog(stateDirectory);
   const { durableSequence, streamId } = catalog.meta;
   return {
     directory: replicaRoot,
-    promotedAt,
+    ...promotion,
+    lastReceivedAt: streamId === "" ? "" : promotion.lastReceivedAt,
     lastSequence: durableSequence,
-    lastReceivedAt: streamId === "" ? "" : new Date(receivedMs).toISOString(),
     unfinished: catalog.transfers().map(({ path }) => path),
     failed: catalog.failures(0).map(({ path, op, reason }) => ({ path, op, reason })),
   };

@@ -11,13 +11,13 @@ import { isName, quote } from "../base/path.ts";
 import { AGENT } from "../base/version.ts";
 import type { PromotionResult, ReplicaStatus } from "../base/status.ts";
 import type { PairingStore } from "../store/pairing.ts";
-import { fencedReason, loadPromotion, markPromoted } from "../store/promotion.ts";
+import { fencedReason, loadPromotion } from "../store/promotion.ts";
 import type { KeyPair } from "../wire/keys.ts";
 import { decodeMessage, encodeMessage } from "../wire/message.ts";
 import { type AcceptedSession, acceptSession } from "../wire/tcp_session.ts";
 import { type ApplyClient, dropPreparedWorker, prepareWorker, pump } from "./apply_client.ts";
 import type { ReplicaPlaces } from "./places.ts";
-import { demote, lastReceivedMs, promote } from "./promote.ts";
+import { demote, fence, promotionOf } from "./promote.ts";
 import { isReplica } from "./replica.ts";
 import { ServedReplica } from "./served_replica.ts";
 
@@ -104,20 +104,17 @@ export class TargetServer {
   async promote(name: string, { force }: { force: boolean }): Promise<PromotionResult> {
     const places = this.#placesOfExisting(name, "promote");
     const served = this.#find(name);
-    if (served.session && !force) {
+    // Of one that is promoted already the session is ending.
+    if (served.session && !force && !loadPromotion(places.stateDirectory)) {
       throw new CommandError(
         `Cannot promote ${quote(name)}: its source is connected (${served.session.peer}); ` +
           `stop it first, or use --force`,
       );
     }
     const { clock, log } = this.#options;
-    const moments = { nowMs: clock.nowMs(), receivedMs: lastReceivedMs(places) };
-    // From here on none is let in; what is under way ends.
-    if (!loadPromotion(places.stateDirectory)) {
-      markPromoted(places.stateDirectory, { promotedAt: new Date(moments.nowMs).toISOString() });
-    }
+    fence(places, clock.nowMs());
     await served.session?.close();
-    const result = await served.replica.atRest(() => promote(places, moments));
+    const result = await served.replica.atRest(() => promotionOf(places));
     log.info(`"${name}" is promoted`);
     return result;
   }
