@@ -4,7 +4,14 @@
  * @module
  */
 import type { Clock } from "../base/clock.ts";
-import { CommandError, ProtocolError, reasonOf, RefusedError, UsageError } from "../base/errors.ts";
+import {
+  CommandError,
+  ProtocolError,
+  reasonOf,
+  RefusedError,
+  TransientError,
+  UsageError,
+} from "../base/errors.ts";
 import { limits } from "../base/limits.ts";
 import type { Log } from "../base/log.ts";
 import { isName, quote } from "../base/path.ts";
@@ -240,10 +247,16 @@ export class TargetServer {
   }
 
   async #endReplication(served: Served, session: AcceptedSession): Promise<void> {
-    served.past = await this.#statusOf(served);
-    await served.replica.close();
-    served.session = undefined;
-    Object.assign(served.past, { connected: false, peer: "", state: "disconnected", reason: "" });
+    try {
+      served.past = await this.#statusOf(served);
+    } catch (error) {
+      // A promotion has ended the Worker: it tells nothing any more.
+      if (!(error instanceof TransientError)) throw error;
+    } finally {
+      await served.replica.close();
+      served.session = undefined;
+      Object.assign(served.past, { connected: false, peer: "", state: "disconnected", reason: "" });
+    }
     this.#options.log.info(`${session.peer} left "${served.name}"`);
   }
 
