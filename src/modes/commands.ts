@@ -133,7 +133,6 @@ export const laterCommands: readonly string[] = [
   "deleted",
   "versions",
   "archive",
-  "promote",
   "discover",
   "completions",
 ];
