@@ -6,6 +6,7 @@
  * the files of an `/etc`, or to the programs that change them, makes the whole snapshot invalid.
  * @module
  */
+import { utf8 } from "./bytes.ts";
 import { ProtocolError } from "./errors.ts";
 import { quote } from "./path.ts";
 
@@ -52,8 +53,17 @@ export interface Accounts {
 export interface AccountsStatus {
   users: number;
   groups: number;
-  /** ISO 8601; `""` if there are none. */
+  /** ISO 8601, of the last change that was seen; `""` if there are none. */
   at: string;
+}
+
+/** The same of a source. */
+export interface SourceAccountsStatus extends AccountsStatus {
+  /** Numbers that own something and have no name. */
+  unknownUids: number[];
+  unknownGids: number[];
+  /** What is missing of them, in words; `""` if nothing is. */
+  reason: string;
 }
 
 /** The status of a target without accounts. */
@@ -63,6 +73,11 @@ export const noAccountsStatus: AccountsStatus = { users: 0, groups: 0, at: "" };
 export function accountsStatus(accounts: Accounts | undefined): AccountsStatus {
   if (!accounts) return noAccountsStatus;
   return { users: accounts.users.length, groups: accounts.groups.length, at: accounts.at };
+}
+
+/** Bytes that an account takes in a message, at most. */
+export function accountsSize(account: unknown): number {
+  return utf8(JSON.stringify(account)).length + 1;
 }
 
 /** Whether a number can be that of a user or group: 2^32 − 1 means "leave it" to chown(2). */

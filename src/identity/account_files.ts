@@ -41,6 +41,9 @@ export interface LocalAccounts {
   skippedCount: number;
 }
 
+/** Where a machine has them. */
+export const ACCOUNTS_DIRECTORY = "/etc";
+
 /** The files, in the order in which they are read. */
 export const accountFileNames = ["passwd", "group", "shadow"] as const;
 

@@ -15,7 +15,7 @@
  * @module
  */
 import type { Accounts, GroupAccount, UserAccount } from "../base/accounts.ts";
-import type { OwnerMap } from "../sys/owner_map.ts";
+import type { OwnerMap } from "../sys/ownership.ts";
 import type { LocalAccounts } from "./account_files.ts";
 
 /** Accounts that Understudy made on this machine, by name, each with its number. */

@@ -5,8 +5,8 @@
  */
 import type { Accounts } from "../base/accounts.ts";
 import { CommandError, reasonOf } from "../base/errors.ts";
-import type { OwnerMap } from "../sys/owner_map.ts";
-import { readAccountFiles } from "./account_files.ts";
+import type { OwnerMap } from "../sys/ownership.ts";
+import { ACCOUNTS_DIRECTORY, readAccountFiles } from "./account_files.ts";
 import { loadMadeAccounts, saveMadeAccounts } from "./made_accounts.ts";
 import {
   type AccountsPlan,
@@ -58,7 +58,7 @@ export interface AccountsReport {
  */
 export function planRebuild(
   accounts: Accounts,
-  { madePath, force = false, directory = "/etc" }: RebuildOptions,
+  { madePath, force = false, directory = ACCOUNTS_DIRECTORY }: RebuildOptions,
 ): AccountsPlan {
   const withPasswords = accounts.users.some(({ hash }) => hash !== undefined);
   let local;

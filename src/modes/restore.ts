@@ -2,14 +2,17 @@
  * `restore`.
  * @module
  */
+import { checkAccounts } from "../base/accounts.ts";
 import { CommandError, errorCode } from "../base/errors.ts";
 import { createLog } from "../base/log.ts";
 import { quote } from "../base/path.ts";
 import type { PassSummary } from "../source/one_pass.ts";
 import { makeStateDirectory, stateDirectory } from "../store/state_directory.ts";
 import { systemFileSystem } from "../sys/system.ts";
+import type { AccountsReport } from "../identity/rebuild.ts";
 import { pump } from "../target/apply_client.ts";
-import { checkApart, realPathOf } from "../target/places.ts";
+import { checkApart, localPlaces, realPathOf } from "../target/places.ts";
+import { readReplicaAccounts } from "../target/replica.ts";
 import { decodeMessage, encodeMessage, isReport, type RestoreRequest } from "../wire/message.ts";
 import type { Session } from "../wire/session.ts";
 import { exitCodeOf, printSummary } from "./mirror.ts";
@@ -19,10 +22,13 @@ import { openRestoreDirectory, type RestoreDirectory } from "./restore_directory
 import { parseRestoreOptions, type RestoreOptions } from "./restore_options.ts";
 import { withDirectory } from "./root_trouble.ts";
 import { type RestoreReport, sendBack } from "./send_back.ts";
+import { isWhole, printAccounts, Rebuilding } from "./rebuilding.ts";
 import { reachTarget } from "./targets.ts";
 
 /** What came of a restore. */
 interface Outcome {
+  /** `undefined` if they were not to be rebuilt. */
+  accounts?: AccountsReport;
   summary: PassSummary | undefined;
   planned: { action: string; path: string; bytes: number }[];
   kept: { path: string; reason: string }[];
@@ -37,27 +43,40 @@ export async function run(args: string[], io: Io): Promise<ExitCode> {
     if (report.kind === "planned") outcome.planned.push(report);
     else if (report.kind === "kept") outcome.kept.push(report);
     else if (report.kind === "done") outcome.summary = report.summary;
+    else if (report.kind === "accounts") return;
     else if (report.kind === "failed") throw new CommandError(report.reason);
     else {
       const { files, waiting, bytes } = report;
       shown.update({ files, filesTotal: files + waiting, bytesDone: bytes, bytesTotal: bytes });
     }
   };
-  if (options.target.kind === "directory") {
-    await restoreLocally(options.target.path, options, { io, onReport, outcome });
-  } else await restoreFromServer(options, io, onReport);
+  const context = { io, onReport, outcome, rebuilding: new Rebuilding(options, io) };
+  if (options.target.kind === "directory") await restoreLocally(options.target.path, options, context);
+  else await restoreFromServer(options, context);
   shown.done();
+  if (outcome.summary && options.accounts) outcome.accounts = await context.rebuilding.run();
   return tell(outcome, options, io);
+}
+
+/** What both roads of a restore work with. */
+interface RestoreContext {
+  io: Io;
+  onReport: (report: RestoreReport) => void;
+  outcome: Outcome;
+  rebuilding: Rebuilding;
 }
 
 async function restoreLocally(
   replicaRoot: string,
   options: RestoreOptions,
-  { io, onReport, outcome }: { io: Io; onReport: (report: RestoreReport) => void; outcome: Outcome },
+  { io, onReport, outcome, rebuilding }: RestoreContext,
 ): Promise<void> {
   checkReplica(replicaRoot);
   withDirectory(options.directory, () => checkApart(replicaRoot, options.directory));
-  await using directory = openDirectory(options);
+  if (rebuilding.needsAccounts) {
+    rebuilding.take(readReplicaAccounts(withDirectory(replicaRoot, () => localPlaces(replicaRoot))));
+  }
+  await using directory = openDirectory(options, rebuilding);
   outcome.summary = await sendBack({
     replicaRoot,
     fileSystem: systemFileSystem(),
@@ -70,14 +89,13 @@ async function restoreLocally(
   });
 }
 
-function openDirectory({ directory, dryRun }: RestoreOptions): RestoreDirectory {
-  return openRestoreDirectory(withDirectory(directory, () => realPathOf(directory)), { dryRun });
+function openDirectory({ directory, dryRun }: RestoreOptions, { owners }: Rebuilding): RestoreDirectory {
+  return openRestoreDirectory(withDirectory(directory, () => realPathOf(directory)), { dryRun, owners });
 }
 
 async function restoreFromServer(
   options: RestoreOptions,
-  io: Io,
-  onReport: (report: RestoreReport) => void,
+  { io, onReport, rebuilding }: RestoreContext,
 ): Promise<void> {
   const state = stateDirectory(options.state, io);
   makeStateDirectory(state);
@@ -89,13 +107,14 @@ async function restoreFromServer(
     signal: io.signal,
     nowMs: io.clock.nowMs(),
   });
-  await using directory = openDirectory(options);
   const session = await target.connect(io.signal);
   const close = () => void session.close();
   io.signal.addEventListener("abort", close, { once: true });
   try {
     await session.send(encodeMessage({ type: "restore", restore: requestOf(options) }));
-    await pump(withoutReports(session, onReport), await directory.openSession());
+    const first = rebuilding.needsAccounts ? await firstMessage(session, rebuilding) : undefined;
+    await using directory = openDirectory(options, rebuilding);
+    await pump(withoutReports(session, onReport, first), await directory.openSession());
     io.signal.throwIfAborted();
   } finally {
     io.signal.removeEventListener("abort", close);
@@ -103,8 +122,27 @@ async function restoreFromServer(
   }
 }
 
+/**
+ * Takes the accounts that come first.
+ *
+ * @returns The first message where it is another one: an older target tells no accounts.
+ */
+async function firstMessage(session: Session, rebuilding: Rebuilding): Promise<Uint8Array | undefined> {
+  const bytes = await session.receive();
+  const message = bytes && decodeMessage(bytes);
+  const report = message?.type === "report" ? message.report as RestoreReport : undefined;
+  if (report?.kind === "failed") throw new CommandError(report.reason);
+  const isAccounts = report?.kind === "accounts";
+  rebuilding.take(isAccounts && report.accounts !== null ? checkAccounts(report.accounts) : undefined);
+  return isAccounts ? undefined : bytes;
+}
+
 /** The session as the receiver sees it: reports are for us, and the last of them is the end. */
-function withoutReports(session: Session, onReport: (report: RestoreReport) => void): Session {
+function withoutReports(
+  session: Session,
+  onReport: (report: RestoreReport) => void,
+  first: Uint8Array | undefined,
+): Session {
   let over = false;
   return {
     peer: session.peer,
@@ -113,7 +151,8 @@ function withoutReports(session: Session, onReport: (report: RestoreReport) => v
     close: () => session.close(),
     async receive() {
       while (!over) {
-        const bytes = await session.receive();
+        const bytes = first ?? await session.receive();
+        first = undefined;
         if (!bytes || !isReport(bytes)) return bytes;
         const message = decodeMessage(bytes);
         if (message.type !== "report") continue;
@@ -138,6 +177,7 @@ function requestOf(options: RestoreOptions): RestoreRequest {
     compress,
     rules: given.map(({ text }) => text),
     ...(limitRate ? { limitRate } : {}),
+    ...(options.accounts || options.owners === "name" ? { accounts: true } : {}),
   };
 }
 
@@ -151,18 +191,25 @@ function checkReplica(path: string): void {
   throw new CommandError(`Cannot restore from ${quote(path)}: it is not a directory`);
 }
 
-function tell({ summary, planned, kept }: Outcome, options: RestoreOptions, io: Io): ExitCode {
+function tell({ summary, planned, kept, accounts }: Outcome, options: RestoreOptions, io: Io): ExitCode {
   if (!summary) throw new CommandError("Cannot restore: the target ended before it was done");
   if (options.json) {
-    printJson(io, { ...summary, kept, ...(options.dryRun ? { planned } : {}) });
+    printJson(io, {
+      ...summary,
+      kept,
+      ...(options.dryRun ? { planned } : {}),
+      ...(accounts ? { accounts } : {}),
+    });
   } else {
     for (const { path, reason } of kept) io.stderr(`understudy: kept ${quote(path)}: ${reason}\n`);
     if (options.dryRun) {
       for (const { action, path } of planned) io.stdout(`${action.padEnd(10)} ${quote(path)}\n`);
       io.stdout(`would do ${planned.length} things\n`);
     } else printSummary("restored", summary, options, io);
+    if (accounts) printAccounts(accounts, options, io);
   }
   const code = exitCodeOf(summary);
+  if (code === exitCodes.done && accounts && !isWhole(accounts)) return exitCodes.partial;
   return code === exitCodes.done && kept.length > 0 && options.overwrite === "older"
     ? exitCodes.partial
     : code;

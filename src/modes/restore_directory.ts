@@ -9,6 +9,7 @@ import { quote } from "../base/path.ts";
 import { AGENT } from "../base/version.ts";
 import { acquireLock, type Lock } from "../store/lock_file.ts";
 import { TARGET_STATE_NAME } from "../store/state_directory.ts";
+import { ownedFileSystem, type OwnerMap, Owners } from "../sys/ownership.ts";
 import { systemFileSystem } from "../sys/system.ts";
 import { ApplyClient } from "../target/apply_client.ts";
 import { openOnlooker } from "../target/onlooker.ts";
@@ -25,11 +26,15 @@ export interface RestoreDirectory extends AsyncDisposable {
  * Prepares a directory for a restore; makes it if it is not there.
  *
  * @param path Absolute, without symbolic links.
+ * @param options.owners Under which numbers what the source's users own lies in it.
  * @throws {CommandError} If something else is there, or it is in use.
  */
-export function openRestoreDirectory(path: string, { dryRun }: { dryRun: boolean }): RestoreDirectory {
+export function openRestoreDirectory(
+  path: string,
+  { dryRun, owners }: { dryRun: boolean; owners: OwnerMap },
+): RestoreDirectory {
   withDirectory(path, () => checkDirectory(path));
-  if (dryRun) return lookOnly(path);
+  if (dryRun) return lookOnly(path, owners);
   let stateDirectory = "";
   let lock: Lock | undefined;
   let client: ApplyClient | undefined;
@@ -41,7 +46,13 @@ export function openRestoreDirectory(path: string, { dryRun }: { dryRun: boolean
       stateDirectory = join(withDirectory(path, () => localPlaces(path)).stateDirectory, "restore");
       withDirectory(path, () => mkdirSync(stateDirectory, { recursive: true, mode: 0o700 }));
       lock ??= acquireLock(join(stateDirectory, "replica.lock"));
-      client ??= await ApplyClient.open({ replicaRoot: path, stateDirectory, create: true, agent: AGENT });
+      client ??= await ApplyClient.open({
+        replicaRoot: path,
+        stateDirectory,
+        create: true,
+        agent: AGENT,
+        owners,
+      });
       return client.openSession();
     },
     async [Symbol.asyncDispose]() {
@@ -66,9 +77,10 @@ function keepingTime(path: string, change: () => void): void {
 }
 
 /** The directory for a dry run: nothing is made or locked, so it may be missing or in use. */
-function lookOnly(root: string): RestoreDirectory {
+function lookOnly(root: string, owners: OwnerMap): RestoreDirectory {
+  const fileSystem = ownedFileSystem(systemFileSystem(), new Owners(owners));
   return {
-    openSession: () => Promise.resolve(openOnlooker({ root, fileSystem: systemFileSystem() })),
+    openSession: () => Promise.resolve(openOnlooker({ root, fileSystem })),
     async [Symbol.asyncDispose]() {},
   };
 }

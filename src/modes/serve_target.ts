@@ -54,9 +54,10 @@ export async function run(args: string[], io: Io): Promise<ExitCode> {
     keyPair: ownKeyPair(state),
     pairing,
     placesOf: (name) => serverPlaces(root, name),
+    owners: options.owners,
     sendBack: (name, session) =>
       serveRestore(session, {
-        replicaRoot: serverPlaces(root, name).replicaRoot,
+        ...serverPlaces(root, name),
         fileSystem,
         clock: io.clock,
         log,

@@ -7,7 +7,12 @@
 import { setImmediate } from "node:timers";
 import { assert, ProtocolError, reasonOf, TransientError } from "../base/errors.ts";
 import { limits } from "../base/limits.ts";
+import type { Accounts } from "../base/accounts.ts";
+import { ACCOUNTS_DIRECTORY, readAccountFiles } from "../identity/account_files.ts";
+import { mapByName } from "../identity/plan.ts";
 import { initHasher } from "../mirror/signature.ts";
+import type { FileSystem } from "../sys/file_system.ts";
+import { ownedFileSystem, type OwnerMap, Owners } from "../sys/ownership.ts";
 import { systemFileSystem } from "../sys/system.ts";
 import { decodeMessage, encodeMessage, type Message } from "../wire/message.ts";
 import {
@@ -20,7 +25,7 @@ import {
   WAITS_FOR_ROOM,
 } from "./apply_messages.ts";
 import { Receiver } from "./receive.ts";
-import { openReplica, type Replica } from "./replica.ts";
+import { openReplica, readReplicaAccounts, type Replica } from "./replica.ts";
 import { isMachineTrouble } from "./trouble.ts";
 
 const port = self as unknown as {
@@ -32,6 +37,7 @@ class ApplyHost {
   readonly #replica: Replica;
   readonly #agent: string;
   readonly #shared: Int32Array;
+  readonly #onAccounts: ((accounts: Accounts) => void) | undefined;
   #receiver: Receiver | undefined;
   #takenCount = 0;
   /** Bytes of messages whose ops may still be gathered. */
@@ -42,10 +48,18 @@ class ApplyHost {
   #heldReason = "";
   #retryTimer: ReturnType<typeof setTimeout> | undefined;
 
-  constructor(replica: Replica, place: ApplyPlace, shared: SharedArrayBuffer) {
+  constructor(
+    replica: Replica,
+    { agent, shared, onAccounts }: {
+      agent: string;
+      shared: SharedArrayBuffer;
+      onAccounts?: (accounts: Accounts) => void;
+    },
+  ) {
     this.#replica = replica;
-    this.#agent = place.agent;
+    this.#agent = agent;
     this.#shared = new Int32Array(shared);
+    this.#onAccounts = onAccounts;
   }
 
   take(data: Uint8Array | ApplyRequest): void {
@@ -57,6 +71,7 @@ class ApplyHost {
           agent: this.#agent,
           send: (message) => this.#send(message),
           heldReason: this.#heldReason,
+          onAccounts: this.#onAccounts,
         });
         return;
       case "detach":
@@ -207,9 +222,32 @@ warm.catch(() => {});
 
 async function open(place: ApplyPlace, shared: SharedArrayBuffer): Promise<void> {
   await warm;
-  const replica = openReplica({ ...place, fileSystem: systemFileSystem(place.fileSystem) });
-  host = new ApplyHost(replica, place, shared);
+  const { fileSystem, onAccounts } = ownersOf(place);
+  const replica = openReplica({ ...place, fileSystem });
+  host = new ApplyHost(replica, { agent: place.agent, shared, onAccounts });
   reply({ kind: "opened", replicaId: replica.replicaId });
+}
+
+function isIdentity(choice: "name" | OwnerMap): boolean {
+  return typeof choice === "object" && choice.users.length + choice.groups.length === 0;
+}
+
+/** The file system by which the replica is reached, and who is told of accounts where owners go by name. */
+function ownersOf(
+  place: ApplyPlace,
+): { fileSystem: FileSystem; onAccounts?: (accounts: Accounts) => void } {
+  const { owners: choice = "number" } = place;
+  const fileSystem = systemFileSystem(place.fileSystem);
+  if (choice === "number" || isIdentity(choice)) return { fileSystem };
+  const owners = new Owners(choice === "name" ? undefined : choice);
+  const owned = ownedFileSystem(fileSystem, owners);
+  if (choice !== "name") return { fileSystem: owned };
+  const onAccounts = (accounts: Accounts) =>
+    owners.replace(mapByName(accounts, readAccountFiles(ACCOUNTS_DIRECTORY)));
+  // Before it is opened: recovery may set owners.
+  const known = readReplicaAccounts(place);
+  if (known) onAccounts(known);
+  return { fileSystem: owned, onAccounts };
 }
 
 port.onmessage = ({ data }) => {

@@ -107,7 +107,7 @@ export class Replica {
     if (create) syncDirectory(stateDirectory);
     this.#noteUncleanStop();
     this.#recover();
-    this.stats = new ReplicaCounter(this.durableSequence);
+    this.stats = new ReplicaCounter(this.durableSequence, this.#catalog.accounts);
   }
 
   get catalog(): Catalog {
