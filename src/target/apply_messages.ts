@@ -18,7 +18,7 @@
 import { CommandError, CorruptionError, ProtocolError, SystemError, TransientError } from "../base/errors.ts";
 import { errorCode, reasonOf } from "../base/errors.ts";
 import type { FileSystemChoice } from "../sys/system.ts";
-import type { OwnerMap } from "../sys/ownership.ts";
+import type { OwnerChoice } from "./replica_owners.ts";
 import type { ReplicaStats } from "./replica_stats.ts";
 
 /** Which replica the Worker opens. */
@@ -33,11 +33,8 @@ export interface ApplyPlace {
   agent: string;
   /** @default {"auto"} */
   fileSystem?: FileSystemChoice;
-  /**
-   * Under which numbers what the sender's users own lies here: the same ones, those that accounts of the same names
-   * have here, or those of a map. @default {"number"}
-   */
-  owners?: "number" | "name" | OwnerMap;
+  /** Under which numbers what the sender's users own lies here. @default {"number"} */
+  owners?: OwnerChoice;
 }
 
 /** Places in the shared counters. */

@@ -8,11 +8,7 @@ import { setImmediate } from "node:timers";
 import { assert, ProtocolError, reasonOf, TransientError } from "../base/errors.ts";
 import { limits } from "../base/limits.ts";
 import type { Accounts } from "../base/accounts.ts";
-import { ACCOUNTS_DIRECTORY, readAccountFiles } from "../identity/account_files.ts";
-import { mapByName } from "../identity/plan.ts";
 import { initHasher } from "../mirror/signature.ts";
-import type { FileSystem } from "../sys/file_system.ts";
-import { ownedFileSystem, type OwnerMap, Owners } from "../sys/ownership.ts";
 import { systemFileSystem } from "../sys/system.ts";
 import { decodeMessage, encodeMessage, type Message } from "../wire/message.ts";
 import {
@@ -25,7 +21,8 @@ import {
   WAITS_FOR_ROOM,
 } from "./apply_messages.ts";
 import { Receiver } from "./receive.ts";
-import { openReplica, readReplicaAccounts, type Replica } from "./replica.ts";
+import { openReplica, type Replica } from "./replica.ts";
+import { ownedReplica } from "./replica_owners.ts";
 import { isMachineTrouble } from "./trouble.ts";
 
 const port = self as unknown as {
@@ -222,32 +219,11 @@ warm.catch(() => {});
 
 async function open(place: ApplyPlace, shared: SharedArrayBuffer): Promise<void> {
   await warm;
-  const { fileSystem, onAccounts } = ownersOf(place);
+  // Before it is opened: recovery may set owners.
+  const { fileSystem, onAccounts } = ownedReplica(place, systemFileSystem(place.fileSystem));
   const replica = openReplica({ ...place, fileSystem });
   host = new ApplyHost(replica, { agent: place.agent, shared, onAccounts });
   reply({ kind: "opened", replicaId: replica.replicaId });
-}
-
-function isIdentity(choice: "name" | OwnerMap): boolean {
-  return typeof choice === "object" && choice.users.length + choice.groups.length === 0;
-}
-
-/** The file system by which the replica is reached, and who is told of accounts where owners go by name. */
-function ownersOf(
-  place: ApplyPlace,
-): { fileSystem: FileSystem; onAccounts?: (accounts: Accounts) => void } {
-  const { owners: choice = "number" } = place;
-  const fileSystem = systemFileSystem(place.fileSystem);
-  if (choice === "number" || isIdentity(choice)) return { fileSystem };
-  const owners = new Owners(choice === "name" ? undefined : choice);
-  const owned = ownedFileSystem(fileSystem, owners);
-  if (choice !== "name") return { fileSystem: owned };
-  const onAccounts = (accounts: Accounts) =>
-    owners.replace(mapByName(accounts, readAccountFiles(ACCOUNTS_DIRECTORY)));
-  // Before it is opened: recovery may set owners.
-  const known = readReplicaAccounts(place);
-  if (known) onAccounts(known);
-  return { fileSystem: owned, onAccounts };
 }
 
 port.onmessage = ({ data }) => {
