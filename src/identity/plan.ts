@@ -10,7 +10,8 @@
  *
  * What must hold here:
  * - An account that Understudy did not make is not changed without `force`; its number never is, since files of it
- *   would lose their owner; and number 0 is neither made, given away nor changed.
+ *   would lose their owner.
+ * - Number 0 is root's on every machine: it is not made, mapped from, mapped to or changed.
  * - No number is given to two accounts, nor one of the source's numbers to another account than its own.
  * @module
  */
@@ -98,7 +99,8 @@ export function planAccounts(accounts: Accounts, { local, made, force }: PlanOpt
   }
   const gids = new Map(plan.owners.groups);
   for (const user of accounts.users) {
-    const place = users.get(user.name)!;
+    const place = users.get(user.name);
+    if (!place) continue;
     const account = { ...user, uid: place.here, gid: gids.get(user.gid) ?? user.gid };
     planUser(account, place.isNew, { accounts, local, groups, made, force }, plan);
   }
@@ -126,6 +128,11 @@ function placeAll(
   const places = new Map<string, Place>();
   for (const { name, number } of wanted) {
     const standing = byName.get(name);
+    if (standing !== number && (number === 0 || standing === 0)) {
+      const where = number === 0 ? "on the source" : "here";
+      plan.kept.push({ kind, name, reason: `it has number 0 ${where}, which is root's on every machine` });
+      continue;
+    }
     if (standing === number) plan.sameCount++;
     if (standing !== undefined) {
       places.set(name, { name, source: number, here: standing, isNew: false });
@@ -134,7 +141,7 @@ function placeAll(
       }
       continue;
     }
-    const owner = number === 0 ? byNumber.get(0) ?? "root" : byNumber.get(number);
+    const owner = byNumber.get(number);
     // Two names of one number, as some systems have them: the second is made under a number of its own.
     const isFree = owner === undefined && !given.has(number);
     const here = isFree ? number : freeNumber(number, taken);
@@ -248,5 +255,6 @@ export function mapByName(accounts: Accounts, local: LocalAccounts): OwnerMap {
 }
 
 function pairIfOther(source: number, here: number | undefined): [number, number][] {
-  return here === undefined || here === source ? [] : [[source, here]];
+  // Root is root on every machine, and nobody else is: a set-id program of a user must not become one of root.
+  return here === undefined || here === source || here === 0 || source === 0 ? [] : [[source, here]];
 }
