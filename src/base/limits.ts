@@ -339,6 +339,14 @@ export const limits = {
   openTransfersMax: 64,
   /** Bytes of one message of a listing, of touched paths or of failures. */
   answerChunkSize: 200 * KiB,
+  /** Bytes of all accounts in one message; what is more does not travel and is counted. */
+  accountsSizeMax: 900 * KiB,
+  /** Owners without a name that are told of. */
+  unknownOwnersMax: 1_000,
+  /** A source's account files are looked at this often. */
+  accountsCheckMs: 1_000,
+  /** New owners that are told of before what they own is sent; later ones are told of at the next look. */
+  accountsAtOnceMax: 64,
   /** Questions (`list`, `sign`) of one session that wait for their answer. A further one closes the session. */
   questionsMax: 1_024,
   /** Bytes of messages given to the applying Worker and not yet applied; more wait in front of it. */
@@ -371,6 +379,10 @@ export const limits = {
 assert(
   limits.opDataSizeMax + 2 * limits.pathSizeMax + limits.xattrsSizeMax < limits.messageSizeMax,
   "one op fits one message",
+);
+assert(
+  limits.accountsSizeMax + 24 * limits.unknownOwnersMax + 4 * KiB < limits.messageSizeMax,
+  "all accounts that travel fit one message",
 );
 assert(limits.mergePacketSize <= limits.opDataSizeMax, "bytes between two writes fit the op that they go in");
 assert(limits.messageSizeMax <= limits.frameBodySizeMax, "one message fits one frame");

@@ -2,6 +2,7 @@
  * The shapes of `status --json` and of what `flush` answers. Scripts are written against them; fields are added, never renamed.
  * @module
  */
+import type { AccountsStatus, SourceAccountsStatus } from "./accounts.ts";
 import type { Problem } from "./errors.ts";
 
 /** Where a source stands with one target. Only `live` means: nothing known is missing there. */
@@ -198,6 +199,8 @@ export interface SourceStatus {
   };
   /** What guards hold back, and what the user refused. */
   guards: GuardStatus[];
+  /** Accounts that the targets are told of. */
+  accounts: SourceAccountsStatus;
   problems: ProblemStatus[];
 }
 
@@ -236,6 +239,8 @@ export interface ReplicaStatus {
   errors: number;
   /** Ops received, by kind. Kinds that never occurred may be missing. */
   opsReceived: Record<string, number>;
+  /** Accounts of the source that are kept. */
+  accounts: AccountsStatus;
 }
 
 /** `status --json` of a target. */

@@ -35,6 +35,8 @@ export function xattrsTooLarge(): Error {
 export interface XattrContext {
   tree: Pick<Tree, "xattrs">;
   policy: { abilities: Pick<FileSystemAbilities, "xattrs"> };
+  /** Told of what was read. @default nobody is */
+  xattrsRead?: (xattrs: readonly Xattr[]) => void;
 }
 
 /**
@@ -44,13 +46,15 @@ export interface XattrContext {
  * @throws {SystemError} If they cannot be read.
  */
 export function withXattrs<S extends Readonly<Stat>>(
-  { tree, policy }: XattrContext,
+  { tree, policy, xattrsRead }: XattrContext,
   path: string,
   stat: S,
   held: Held | undefined,
 ): S {
   if (!policy.abilities.xattrs || (held && isKnown(stat, held))) return stat;
-  return { ...stat, xattrs: fittingXattrs(tree.xattrs(path)) };
+  const xattrs = tree.xattrs(path);
+  xattrsRead?.(xattrs);
+  return { ...stat, xattrs: fittingXattrs(xattrs) };
 }
 
 /** Whether this very version of an entry was sent: nothing of it needs to be looked at. */

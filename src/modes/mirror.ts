@@ -21,6 +21,7 @@ import { keptOutOf } from "./kept_out.ts";
 import { type MirrorOptions, parseMirrorOptions } from "./mirror_options.ts";
 import { realPathOf } from "../target/places.ts";
 import { loadGuardBook, loadMounts } from "./guard_options.ts";
+import { openAccounts } from "./account_options.ts";
 import { type ExitCode, exitCodes, type Io, printJson } from "./mode.ts";
 import { printProblems } from "./problem_lines.ts";
 import { noProgress, progress } from "./progress.ts";
@@ -45,6 +46,8 @@ export async function run(args: string[], io: Io): Promise<ExitCode> {
     signal: io.signal,
     nowMs: io.clock.nowMs(),
   });
+  const log = createLog({ write: io.stderr, level: "warn" });
+  const accounts = options.dryRun ? undefined : openAccounts(options, { clock: io.clock, log });
   const shown = options.json || options.dryRun ? noProgress : progress({ io, what: "mirror" });
   const directories = target.directory ? [target.directory] : [];
   const planned: { action: string; path: string; bytes: number }[] = [];
@@ -76,7 +79,8 @@ export async function run(args: string[], io: Io): Promise<ExitCode> {
       shown.update({ ...numbers, bytesDone: bytesSent, bytesTotal: bytesSent });
     },
     clock: io.clock,
-    log: createLog({ write: io.stderr, level: "warn" }),
+    log,
+    accounts,
     signal: io.signal,
   });
   shown.done();

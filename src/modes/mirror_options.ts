@@ -17,6 +17,7 @@ import {
   type RuleOptions,
   ruleTable,
 } from "./rule_options.ts";
+import { accountHelp, type AccountOptions, accountOptions, accountTable } from "./account_options.ts";
 import {
   targetHelp,
   transferHelp,
@@ -44,7 +45,7 @@ Options:
 ${ruleHelp}${fileSystemHelp}\
   --delete-excluded        removes what the target has and the rules leave out; otherwise that stays
   --progress               prints progress lines where stdout is no terminal, too
-${transferHelp}\
+${accountHelp}${transferHelp}\
   --json                   prints the summary as JSON
   -h, --help               this text
 
@@ -52,7 +53,7 @@ Exit codes: 0 equal, 1 failed, 2 usage, 3 done but some files could not be read 
 `;
 
 /** What `mirror` was asked for. */
-export interface MirrorOptions extends TransferOptions, RuleOptions {
+export interface MirrorOptions extends TransferOptions, RuleOptions, AccountOptions {
   /** Absolute path of the source directory. */
   root: string;
   target: TargetName;
@@ -82,6 +83,7 @@ export function parseMirrorOptions(args: string[], io: Pick<Io, "env">): MirrorO
       ...transferTable,
       ...ruleTable,
       ...fileSystemTable,
+      ...accountTable,
       "delete-excluded": flag(),
       "dry-run": flag("n"),
       "no-delete": flag(),
@@ -95,6 +97,7 @@ export function parseMirrorOptions(args: string[], io: Pick<Io, "env">): MirrorO
   });
   return {
     ...transferOptions(options),
+    ...accountOptions(options),
     given: givenLines(sequence),
     oneFileSystem: options["one-file-system"],
     deleteExcluded: options["delete-excluded"],

@@ -9,6 +9,7 @@ import { quote } from "../base/path.ts";
 import { AGENT } from "../base/version.ts";
 import { acquireLock, type Lock } from "../store/lock_file.ts";
 import { TARGET_STATE_NAME } from "../store/state_directory.ts";
+import { ownedFileSystem, type OwnerMap, Owners } from "../sys/ownership.ts";
 import { systemFileSystem } from "../sys/system.ts";
 import { ApplyClient } from "../target/apply_client.ts";
 import { openOnlooker } from "../target/onlooker.ts";
@@ -27,14 +28,15 @@ export interface RestoreDirectory extends AsyncDisposable {
  *
  * @param path Absolute, without symbolic links.
  * @param options.keepAside What is kept of it before it is lost. @default nothing
+ * @param options.owners Under which numbers what the source's users own lies in it.
  * @throws {CommandError} If something else is there, or it is in use.
  */
 export function openRestoreDirectory(
   path: string,
-  { dryRun, keepAside }: { dryRun: boolean; keepAside?: KeepAside },
+  { dryRun, owners, keepAside }: { dryRun: boolean; owners: OwnerMap; keepAside?: KeepAside },
 ): RestoreDirectory {
   withDirectory(path, () => checkDirectory(path));
-  if (dryRun) return lookOnly(path);
+  if (dryRun) return lookOnly(path, owners);
   let stateDirectory = "";
   let lock: Lock | undefined;
   let client: ApplyClient | undefined;
@@ -52,6 +54,7 @@ export function openRestoreDirectory(
         create: true,
         agent: AGENT,
         keepAside,
+        owners,
       });
       return client.openSession();
     },
@@ -77,9 +80,10 @@ function keepingTime(path: string, change: () => void): void {
 }
 
 /** The directory for a dry run: nothing is made or locked, so it may be missing or in use. */
-function lookOnly(root: string): RestoreDirectory {
+function lookOnly(root: string, owners: OwnerMap): RestoreDirectory {
+  const fileSystem = ownedFileSystem(systemFileSystem(), new Owners(owners));
   return {
-    openSession: () => Promise.resolve(openOnlooker({ root, fileSystem: systemFileSystem() })),
+    openSession: () => Promise.resolve(openOnlooker({ root, fileSystem })),
     async [Symbol.asyncDispose]() {},
   };
 }

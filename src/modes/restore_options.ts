@@ -29,6 +29,10 @@ ${targetHelp}
 Options:
   -p, --path P             only P and what is below it, relative to the replica; may be given several times
 ${ruleHelp}\
+  --accounts               also rebuilds the source's users, groups and memberships here, with the same numbers where
+                           they are free; else files follow the numbers that they have here
+  --owners number|name     whom files belong to: the same numbers, or whoever has the owner's name here (default number)
+  --force                  with --accounts: changes users of the same name that Understudy did not make, too
   --overwrite WHICH        existing files that differ: older (default: a newer file is kept and reported), all or none
   --delete                 removes what DIR has and the replica has not
   -n, --dry-run            prints what would be done and changes nothing
@@ -53,6 +57,12 @@ export interface RestoreOptions extends TransferOptions {
   /** What the directory has and the replica has not is removed. */
   delete: boolean;
   dryRun: boolean;
+  /** The accounts of the source are rebuilt here. */
+  accounts: boolean;
+  /** Whom what is restored belongs to. */
+  owners: "number" | "name";
+  /** Accounts of others may be changed, too. */
+  force: boolean;
   /** Progress is asked for even where nobody seems to look. */
   progress: boolean;
 }
@@ -73,10 +83,16 @@ export function parseRestoreOptions(args: string[], io: Pick<Io, "env">): Restor
       delete: flag(),
       "dry-run": flag("n"),
       progress: flag(),
+      accounts: flag(),
+      owners: one(word(["number", "name"])),
+      force: flag(),
     },
     positionals: ["TARGET", "DIR"],
-    later: ["at", "accounts"],
+    later: ["at"],
   });
+  if (options.force && !options.accounts) {
+    throw new UsageError("Cannot use --force: it says how --accounts are rebuilt");
+  }
   return {
     ...transferOptions(options),
     given: givenLines(sequence),
@@ -86,6 +102,9 @@ export function parseRestoreOptions(args: string[], io: Pick<Io, "env">): Restor
     overwrite: options.overwrite ?? "older",
     delete: options.delete,
     dryRun: options["dry-run"],
+    accounts: options.accounts,
+    owners: options.owners ?? "number",
+    force: options.force,
     progress: options.progress,
   };
 }

@@ -2,6 +2,7 @@
  * One pass of bringing a replica back into a directory.
  * @module
  */
+import { type Accounts, checkAccounts } from "../base/accounts.ts";
 import { CommandError, errorCode } from "../base/errors.ts";
 import { createLog } from "../base/log.ts";
 import { quote } from "../base/path.ts";
@@ -10,7 +11,9 @@ import { makeStateDirectory, stateDirectory } from "../store/state_directory.ts"
 import { systemFileSystem } from "../sys/system.ts";
 import { pump } from "../target/apply_client.ts";
 import type { KeepAside } from "../target/kept_aside.ts";
-import { checkApart, realPathOf } from "../target/places.ts";
+import type { OwnerMap } from "../sys/ownership.ts";
+import { checkApart, localPlaces, realPathOf } from "../target/places.ts";
+import { readReplicaAccounts } from "../target/replica.ts";
 import { decodeMessage, encodeMessage, isReport, type RestoreRequest } from "../wire/message.ts";
 import type { Session } from "../wire/session.ts";
 import type { Io } from "./mode.ts";
@@ -21,12 +24,24 @@ import type { TargetName } from "./target_name.ts";
 import { reachTarget } from "./targets.ts";
 import type { TransferOptions } from "./transfer_options.ts";
 
+/** Whoever has to know the source's accounts. */
+export interface TakesAccounts {
+  /** Whether they must be known before anything is restored. */
+  readonly needsAccounts: boolean;
+  /** Numbers that the source's files get here. */
+  readonly owners: OwnerMap;
+  /** @throws {CommandError} If there are none, though they are needed. */
+  take(accounts: Accounts | undefined): void;
+}
+
 /** What is brought back, and where. */
 export interface RestorePass extends Pick<TransferOptions, "cipher" | "compress" | "limitRate" | "state"> {
   target: TargetName;
   /** Absolute path of the directory that it goes into. */
   directory: string;
   request: RestoreRequest;
+  /** Whom the files belong to. @default the numbers that they have at the target */
+  accounts?: TakesAccounts;
   /** What is kept of the directory before it is lost. @default nothing */
   keepAside?: KeepAside;
   /** Told what happens on the way. */
@@ -55,6 +70,9 @@ export async function restorePass(pass: RestorePass, io: Io): Promise<PassSummar
 async function restoreLocally(replicaRoot: string, pass: RestorePass, io: Io): Promise<PassSummary> {
   checkReplica(replicaRoot);
   withDirectory(pass.directory, () => checkApart(replicaRoot, pass.directory));
+  if (pass.accounts?.needsAccounts) {
+    pass.accounts.take(readReplicaAccounts(withDirectory(replicaRoot, () => localPlaces(replicaRoot))));
+  }
   await using directory = openDirectory(pass);
   return await sendBack({
     replicaRoot,
@@ -68,9 +86,10 @@ async function restoreLocally(replicaRoot: string, pass: RestorePass, io: Io): P
   });
 }
 
-function openDirectory({ directory, request: { dryRun }, keepAside }: RestorePass): RestoreDirectory {
+function openDirectory({ directory, request, keepAside, accounts }: RestorePass): RestoreDirectory {
   const path = withDirectory(directory, () => realPathOf(directory));
-  return openRestoreDirectory(path, { dryRun, keepAside });
+  const owners = accounts?.owners ?? { users: [], groups: [] };
+  return openRestoreDirectory(path, { dryRun: request.dryRun, owners, keepAside });
 }
 
 async function restoreFromServer(pass: RestorePass, io: Io): Promise<void> {
@@ -84,13 +103,14 @@ async function restoreFromServer(pass: RestorePass, io: Io): Promise<void> {
     signal: io.signal,
     nowMs: io.clock.nowMs(),
   });
-  await using directory = openDirectory(pass);
   const session = await target.connect(io.signal);
   const close = () => void session.close();
   io.signal.addEventListener("abort", close, { once: true });
   try {
     await session.send(encodeMessage({ type: "restore", restore: pass.request }));
-    await pump(withoutReports(session, pass.onReport), await directory.openSession());
+    const first = pass.accounts?.needsAccounts ? await firstMessage(session, pass.accounts) : undefined;
+    await using directory = openDirectory(pass);
+    await pump(withoutReports(session, pass.onReport, first), await directory.openSession());
     io.signal.throwIfAborted();
   } finally {
     io.signal.removeEventListener("abort", close);
@@ -98,8 +118,27 @@ async function restoreFromServer(pass: RestorePass, io: Io): Promise<void> {
   }
 }
 
+/**
+ * Takes the accounts that come first.
+ *
+ * @returns The first message where it is another one: an older target tells no accounts.
+ */
+async function firstMessage(session: Session, accounts: TakesAccounts): Promise<Uint8Array | undefined> {
+  const bytes = await session.receive();
+  const message = bytes && decodeMessage(bytes);
+  const report = message?.type === "report" ? message.report as RestoreReport : undefined;
+  if (report?.kind === "failed") throw new CommandError(report.reason);
+  const isAccounts = report?.kind === "accounts";
+  accounts.take(isAccounts && report.accounts !== null ? checkAccounts(report.accounts) : undefined);
+  return isAccounts ? undefined : bytes;
+}
+
 /** The session as the receiver sees it: reports are for us, and the last of them is the end. */
-function withoutReports(session: Session, onReport: (report: RestoreReport) => void): Session {
+function withoutReports(
+  session: Session,
+  onReport: (report: RestoreReport) => void,
+  first: Uint8Array | undefined,
+): Session {
   let over = false;
   return {
     peer: session.peer,
@@ -108,7 +147,8 @@ function withoutReports(session: Session, onReport: (report: RestoreReport) => v
     close: () => session.close(),
     async receive() {
       while (!over) {
-        const bytes = await session.receive();
+        const bytes = first ?? await session.receive();
+        first = undefined;
         if (!bytes || !isReport(bytes)) return bytes;
         const message = decodeMessage(bytes);
         if (message.type !== "report") continue;

@@ -2,6 +2,7 @@
  * The sending side of a restore: a mirror with the roles exchanged. The replica is the tree that is copied from.
  * @module
  */
+import type { Accounts } from "../base/accounts.ts";
 import type { Clock } from "../base/clock.ts";
 import { CommandError, ProtocolError, reasonOf } from "../base/errors.ts";
 import type { Log } from "../base/log.ts";
@@ -14,12 +15,15 @@ import { RootGuard } from "../source/root_guard.ts";
 import { scopeWithin, scopeWithout } from "../source/scope.ts";
 import { SetScope } from "../source/set_scope.ts";
 import type { FileSystem, Tree } from "../sys/file_system.ts";
+import { readReplicaAccounts } from "../target/replica.ts";
 import { type CompressionName, compressionNames } from "../wire/compress.ts";
 import { decodeMessage, encodeMessage, type RestoreRequest } from "../wire/message.ts";
 import type { Session } from "../wire/session.ts";
 
 /** What a restore reports on its way, for the one who asked. */
 export type RestoreReport =
+  /** The first one, if accounts were asked for; `null` if the replica keeps none. */
+  | { kind: "accounts"; accounts: Accounts | null }
   | { kind: "progress"; files: number; entries: number; waiting: number; bytes: number }
   | { kind: "planned"; action: string; path: string; bytes: number }
   | { kind: "kept"; path: string; reason: string }
@@ -82,10 +86,14 @@ export async function sendBack(options: SendBackOptions): Promise<PassSummary> {
   }
 }
 
-/** Serves a restore over a session: takes the request, sends back, reports. */
+/**
+ * Serves a restore over a session: takes the request, sends back, reports.
+ *
+ * @param options.stateDirectory Our state of the replica: it keeps the accounts of its source.
+ */
 export async function serveRestore(
   session: Session & { setCompression(name: CompressionName): void; setRate(bytesPerSecond: number): void },
-  options: Omit<SendBackOptions, "connect" | "request" | "report">,
+  options: Omit<SendBackOptions, "connect" | "request" | "report"> & { stateDirectory: string },
 ): Promise<void> {
   const first = await session.receive();
   if (!first) return;
@@ -102,6 +110,9 @@ export async function serveRestore(
       // The one who asked is gone: the pass itself learns that from its own sending.
     });
   try {
+    if (message.restore.accounts === true) {
+      report({ kind: "accounts", accounts: readReplicaAccounts(options) ?? null });
+    }
     const summary = await sendBack({
       ...options,
       request: message.restore,

@@ -25,6 +25,7 @@ import {
 } from "../store/state_directory.ts";
 import { systemFileSystem } from "../sys/system.ts";
 import { realPathOf, serverPlaces } from "../target/places.ts";
+import { ownedReplica } from "../target/replica_owners.ts";
 import { TargetServer } from "../target/server.ts";
 import { type ExitCode, type Io, printJson, stoppedExitCode } from "./mode.ts";
 import { ownKeyPair } from "./own_key.ts";
@@ -54,10 +55,13 @@ export async function run(args: string[], io: Io): Promise<ExitCode> {
     keyPair: ownKeyPair(state),
     pairing,
     placesOf: (name) => serverPlaces(root, name),
+    owners: options.owners,
     sendBack: (name, session) =>
       serveRestore(session, {
-        replicaRoot: serverPlaces(root, name).replicaRoot,
-        fileSystem,
+        ...serverPlaces(root, name),
+        // What is sent back are the source's numbers, whatever they are here.
+        fileSystem:
+          ownedReplica({ ...serverPlaces(root, name), owners: options.owners }, fileSystem).fileSystem,
         clock: io.clock,
         log,
         signal: io.signal,

@@ -5,7 +5,7 @@
 import { resolve } from "node:path";
 import type { Address } from "../base/address.ts";
 import { UsageError } from "../base/errors.ts";
-import { address, flag, nonEmpty, one, parseArguments } from "./options.ts";
+import { address, flag, nonEmpty, one, parseArguments, word } from "./options.ts";
 import { DEFAULT_PORT } from "./target_name.ts";
 
 /** Text of `help serve-target`. */
@@ -19,6 +19,8 @@ A source needs an invitation first: see "understudy help invite".
 Options:
   --root DIR           where the replicas are; must exist
   --listen HOST:PORT   address to accept sources on (default 0.0.0.0:${DEFAULT_PORT}); port 0 is any free one
+  --owners number|name whom files belong to: the same numbers as on the source (default), or whoever has the owner's
+                       name here, and the number where nobody has it
   --http HOST:PORT     also answers GET /status there, to anybody who can reach it; HOST left out is 127.0.0.1
   -s, --state DIR      where keys and pairings are kept (default: ROOT/.understudy)
   --json               prints {"event":"listening","address":"HOST:PORT"} instead
@@ -33,6 +35,8 @@ export interface ServeTargetOptions {
   root: string;
   /** Port 0 is any free one. */
   listen: Address;
+  /** Whom files of sources belong to here. */
+  owners: "number" | "name";
   /** Where the status is served; `undefined` is nowhere. */
   http: Address | undefined;
   /** State directory, absolute; `undefined` is `ROOT/.understudy`. */
@@ -47,17 +51,19 @@ export function parseServeTargetOptions(args: string[]): ServeTargetOptions {
     options: {
       root: one(nonEmpty),
       listen: one(address({ hostname: "0.0.0.0", port: DEFAULT_PORT, anyPort: true })),
+      owners: one(word(["number", "name"])),
       http: one(address({ hostname: "127.0.0.1", anyPort: true })),
       state: one(nonEmpty, "s"),
       json: flag("j"),
     },
     positionals: [],
   });
-  const { root, listen, http, state, json } = options;
+  const { root, listen, owners, http, state, json } = options;
   if (root === undefined) throw new UsageError(`Cannot run "serve-target": --root DIR is missing`);
   return {
     root: resolve(root),
     listen: listen ?? { hostname: "0.0.0.0", port: DEFAULT_PORT },
+    owners: owners ?? "number",
     http,
     state: state === undefined ? undefined : resolve(state),
     json,

@@ -2,6 +2,7 @@
  * The status of a daemon for people: one screen.
  * @module
  */
+import type { AccountsStatus, SourceAccountsStatus } from "../base/accounts.ts";
 import { quote } from "../base/path.ts";
 import { formatLog } from "./commit.ts";
 import { formatFlow } from "./flow.ts";
@@ -48,6 +49,7 @@ function formatSource(status: SourceStatus, nowMs: number): string {
     `last verified ${ago(capture.lastVerifyAt, nowMs)}\n`,
     ...capture.gaps.map((gap) => formatGap(gap, nowMs)),
     ...status.guards.map((guard) => `  guard ${formatGuard(guard, nowMs)}`),
+    formatSourceAccounts(status.accounts),
     problems.length === 0 ? "  no problems\n" : `  ${count(problems.length, "problem")}:\n`,
     ...problems.slice(0, PROBLEMS_SHOWN).map(({ path, op, reason, since }) =>
       `    ${quote(path)}: ${op}: ${reason} (${ago(since, nowMs)})\n`
@@ -139,7 +141,20 @@ function formatReplica(replica: ReplicaStatus): string {
     `${pendingOpenFiles > 0 ? `, ${count(pendingOpenFiles, "open file")} pending` : ""}\n`,
     `    received ${formatSize(replica.bytesReceived)} in ${count(replica.packetsReceived, "packet")}` +
     `${formatOps(replica.opsReceived)}; ${count(replica.errors, "error")}\n`,
+    replica.accounts.at === "" ? "" : `    keeps ${formatAccounts(replica.accounts)}\n`,
   ].join("");
+}
+
+function formatSourceAccounts(accounts: SourceAccountsStatus): string {
+  if (accounts.at === "") return "";
+  const unknownCount = accounts.unknownUids.length + accounts.unknownGids.length;
+  const unknown = unknownCount === 0 ? "" : `, ${count(unknownCount, "owner")} without a name`;
+  const shown = `accounts: ${formatAccounts(accounts)}${unknown}`;
+  return `  ${stateWithReason({ state: shown, reason: accounts.reason })}\n`;
+}
+
+function formatAccounts({ users, groups }: AccountsStatus): string {
+  return `${count(users, "user")} and ${count(groups, "group")}`;
 }
 
 function stateWithReason({ state, reason }: { state: string; reason: string }): string {

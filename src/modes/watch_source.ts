@@ -52,6 +52,7 @@ import { stepBack } from "../sys/priority.ts";
 import { systemFileSystem } from "../sys/system.ts";
 import { realPathOf } from "../target/places.ts";
 import { SharedCompressions } from "../wire/shared_compressions.ts";
+import { openAccounts } from "./account_options.ts";
 import { loadGuardBook, loadMounts } from "./guard_options.ts";
 import { type ExitCode, type Io, printJson, stoppedExitCode } from "./mode.ts";
 import { failBack } from "./failback.ts";
@@ -254,6 +255,7 @@ function makeManager(
       onUnreachable: options.onUnreachable,
       save: (mode) => rules.saveMeta("commit", mode),
     },
+    accounts: openAccounts(options, { clock: io.clock, log, seenPath: join(directory, "acl-owners.json") }),
     flows,
     holds: new Holds(join(directory, "holds.json")),
     clock: io.clock,

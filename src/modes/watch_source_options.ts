@@ -11,6 +11,7 @@ import { durationOption, sizeOption } from "../base/units.ts";
 import type { UnreachablePolicy, WatchCommitMode } from "../source/commitment.ts";
 import type { MassThresholds } from "../source/mass_guard.ts";
 import type { PatrolPolicy } from "../source/patrol.ts";
+import { accountHelp, type AccountOptions, accountOptions, accountTable } from "./account_options.ts";
 import { commitHelp, commitMode } from "./commit.ts";
 import { sendWhen, sendWhenHelp } from "./flow.ts";
 import { guardHelp, guardTable, guardThresholds } from "./guard_options.ts";
@@ -96,7 +97,7 @@ ${sendWhenHelp}\
 })
   --foreign POLICY         what another hand changed on a target: repair it, or report it as a problem
                            (default repair)
-${guardHelp}\
+${guardHelp}${accountHelp}\
   --http HOST:PORT         also answers GET /status there, to anybody who can reach it, and POST /hold and /resume to
                            whom knows the secret in STATE/SET/http.secret; HOST left out is 127.0.0.1
 ${transferHelp}\
@@ -107,7 +108,7 @@ Exit codes: 0 stopped by SIGTERM, 1 failed, 2 usage, 130 interrupted.
 `;
 
 /** What `watch-source` was asked for. */
-export interface WatchSourceOptions extends TransferOptions, RuleOptions {
+export interface WatchSourceOptions extends TransferOptions, RuleOptions, AccountOptions {
   /** Absolute path of the directory to watch. */
   root: string;
   /** At least one; no two are the same. */
@@ -161,6 +162,7 @@ export function parseWatchSourceOptions(args: string[], io: Pick<Io, "env">): Wa
       "verify-rate": one(rate),
       foreign: one(word(["repair", "report"])),
       ...guardTable,
+      ...accountTable,
       http: one(address({ hostname: "127.0.0.1", anyPort: true })),
     },
     positionals: ["DIR"],
@@ -177,6 +179,7 @@ export function parseWatchSourceOptions(args: string[], io: Pick<Io, "env">): Wa
   }
   return {
     ...transferOptions(options),
+    ...accountOptions(options),
     given: givenLines(sequence),
     oneFileSystem: options["one-file-system"],
     root: resolve(positionals[0]),

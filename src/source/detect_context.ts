@@ -5,7 +5,7 @@
 import { baseName } from "../base/path.ts";
 import type { TransferContext } from "../mirror/transfer.ts";
 import type { Op } from "../ops/op.ts";
-import type { Stat, Tree } from "../sys/file_system.ts";
+import type { Stat, Tree, Xattr } from "../sys/file_system.ts";
 import type { Index } from "./index.ts";
 import type { Priority } from "./lane.ts";
 import type { MassGuard } from "./mass_guard.ts";
@@ -64,6 +64,8 @@ export interface DetectContext {
   /** Whether the attributes of this directory are to be made equal (not those above what is restored). */
   settles(directory: string): boolean;
   onRead(bytes: number): void;
+  /** Told of the extended attributes of entries that may be on the target as they are. */
+  xattrsRead?(xattrs: readonly Xattr[]): void;
   /** Told of entries that differ but stay (restore: newer at the receiver). */
   kept?(path: string, reason: string): void;
   /** Given instead of sending: what would be done (`--dry-run`). */

@@ -180,6 +180,18 @@ export class Index implements PersistentIndex {
     return count;
   }
 
+  /** Calls `visit` with the owners of all entries but leftovers, once or oftener. */
+  eachOwner(visit: (uid: number, gid: number) => void): void {
+    const { kind, uid, gid, leftover, idsUsed } = this.#table;
+    let last = 0;
+    for (let id = ROOT_ID; id < idsUsed; id++) {
+      if (kind[id] === 0 || leftover[id] === 1) continue;
+      if (last > 0 && uid[id] === uid[last] && gid[id] === gid[last]) continue;
+      visit(uid[id], gid[id]);
+      last = id;
+    }
+  }
+
   /** Block signature of the file at `path`. Must not be changed by the caller. */
   getSignature(path: string): Signature | undefined {
     const id = this.#paths.locate(path);

@@ -242,9 +242,15 @@ export class Manager {
   }
 
   status(): SourceStatus {
-    const { set, root } = this.#options;
+    const { set, root, accounts } = this.#options;
     return {
-      ...sourceStatus({ set, root, running: this.#running, interceptorReason: this.#interceptorReason }),
+      ...sourceStatus({
+        set,
+        root,
+        running: this.#running,
+        interceptorReason: this.#interceptorReason,
+        accounts,
+      }),
       ...this.commit(undefined),
       targets: this.#laneStatuses(),
       guards: this.#guardStatuses(),

@@ -29,6 +29,8 @@ export interface OnePassOptions {
   /** What the receiver holds and the set has not is removed, too. @default {false} */
   purgesLeftovers?: boolean;
   rootStands: () => boolean;
+  /** See {@linkcode ReplicatorOptions.accounts}. @default none are told */
+  accounts?: ReplicatorOptions["accounts"];
   mounts?: ReplicatorOptions["mounts"];
   /** See {@linkcode ReplicatorOptions.guards}. @default nothing is guarded */
   guards?: ReplicatorOptions["guards"];

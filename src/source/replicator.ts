@@ -21,6 +21,7 @@ import { hasCoarseFileTimes } from "../sys/clock_ticks.ts";
 import type { Stat } from "../sys/file_system.ts";
 import type { ListedEntry, Message, OpFailure, TouchedPath, Welcome } from "../wire/message.ts";
 import type { Session } from "../wire/session.ts";
+import { AccountSender } from "./account_sender.ts";
 import { Agenda } from "./agenda.ts";
 import { statOrUndefined } from "./batch.ts";
 import { Backlog } from "./backlog.ts";
@@ -82,6 +83,7 @@ export class Replicator {
   readonly #upkeep: Upkeep;
 
   #lastAckAtMs = 0;
+  readonly #accounts: AccountSender;
   #failures = 0;
   /** Rejects when something is wrong with ourselves: the replicator stops. */
   readonly #broken = Promise.withResolvers<never>();
@@ -99,6 +101,7 @@ export class Replicator {
       isMirrored: () => this.#stream.isMirrored,
       isTransferring: () => this.#agenda.transfersCount > 0,
     });
+    this.#accounts = new AccountSender({ accounts: options.accounts, index, lane: this.lane });
     this.#requests = new Requests((message) => this.lane.post(message));
     const tickets = this.#tickets;
     this.#gate = new Gate({
@@ -189,7 +192,10 @@ export class Replicator {
       roots: this.#roots,
       isDry: options.planned !== undefined,
       broken: (error) => this.#broken.reject(error),
-      onChange: () => this.#bell.ring(),
+      onChange: () => {
+        this.#accounts.begin();
+        this.#bell.ring();
+      },
     });
     this.decisions = new Decisions({
       target: options.target,
@@ -284,6 +290,7 @@ export class Replicator {
       await this.#connection.close();
       // No answer comes any more to whoever waits for one, and no file is read once the tree is closed.
       this.#requests.disconnect();
+      this.#accounts.disconnect();
       await Promise.allSettled([...loops, this.#agenda.end()]);
       this.#secondLooks.clear();
       this.#resting.clear();
@@ -531,12 +538,15 @@ export class Replicator {
     this.#condition.blockedReason = "";
     this.#requests.connect();
     this.#stream.begin(session, welcome, touched);
+    this.#accounts.connect(welcome);
+    if (this.#stream.isReady) this.#accounts.begin();
     this.#bell.ring();
   }
 
   #loseSession(error: unknown): void {
     this.#condition.blockedReason = "";
     this.lane.detach();
+    this.#accounts.disconnect();
     this.#requests.disconnect();
     this.#options.log.debug(reasonOf(error));
     this.#bell.ring();
@@ -609,7 +619,10 @@ export class Replicator {
   /** One step of the mirror. @returns Whether there was any. */
   async #mirrorStep(): Promise<boolean> {
     if (!this.#stream.isReady || !this.#isConnected || !this.#doubts.areResolved) return false;
-    if (this.#stream.lookMirrored()) this.#bell.ring();
+    if (this.#stream.lookMirrored()) {
+      this.#accounts.noteHeld();
+      this.#bell.ring();
+    }
     return await this.#agenda.mirrorStep();
   }
 
@@ -691,12 +704,14 @@ export class Replicator {
       emptied: (reason) => void (this.#condition.emptied = reason),
       settles: (directory) => this.#roots.some((root) => isWithin(directory, root)),
       onRead: (bytes) => void (this.bytesRead += bytes),
+      xattrsRead: (xattrs) => this.#options.accounts?.noteXattrs(xattrs),
       kept,
       planned,
     };
   }
 
   #push(op: Op, priority: Priority): number {
+    this.#accounts.noteOp(op);
     const sequence = this.lane.push(op, priority);
     this.flow.look();
     if (op.kind === "rename") this.#doubts.noteRename(sequence, op.to);

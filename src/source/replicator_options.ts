@@ -4,6 +4,7 @@
  */
 import type { Clock } from "../base/clock.ts";
 import type { Log } from "../base/log.ts";
+import type { AccountWatch } from "../identity/account_watch.ts";
 import type { TransferPolicy } from "../mirror/transfer.ts";
 import type { Tree } from "../sys/file_system.ts";
 import type { Session } from "../wire/session.ts";
@@ -68,6 +69,8 @@ export interface ReplicatorOptions {
   journal?: OrderedJournal;
   /** Verification in the background. @default none */
   patrol?: { policy: PatrolPolicy; store?: PatrolStore };
+  /** Accounts of this machine, for the target. @default none are told */
+  accounts?: AccountWatch;
   /** Something that `status` shows may have changed. */
   onChange?: () => void;
 }

@@ -12,6 +12,7 @@ import { reasonOf } from "../base/errors.ts";
 import { limits } from "../base/limits.ts";
 import type { Log } from "../base/log.ts";
 import { AGENT } from "../base/version.ts";
+import type { AccountWatch } from "../identity/account_watch.ts";
 import type { Hint, Interceptor, InterceptorOptions } from "../intercept/interceptor.ts";
 import { type AgeWatch, lookAtAges } from "./age_watch.ts";
 import { isClosed } from "./detect_context.ts";
@@ -64,6 +65,8 @@ export interface SetOptions {
   /** What guards hold back, and from where on they do. @default nothing is guarded */
   guards?: ReplicatorOptions["guards"];
   hintLog: HintLog;
+  /** Accounts of this machine, for the targets. @default none are told */
+  accounts?: AccountWatch;
   /** When and how fast targets are sent to, over restarts. */
   flows: FlowRecord;
   /** Which targets are held, over restarts. */
@@ -145,7 +148,7 @@ export class RunningSet {
 
   /** Runs until the signal aborts, the root is gone or {@linkcode end} is called; then everything has ended. */
   async run(): Promise<void> {
-    const { ages, clock } = this.#options;
+    const { accounts, ages, clock } = this.#options;
     let looking: ReturnType<typeof setInterval> | undefined;
     const regularly: Promise<unknown>[] = [];
     try {
@@ -158,6 +161,7 @@ export class RunningSet {
         this.#polling.run(this.#signal),
         lookAtAges({ ages, clock, replicators, signal: this.#signal }),
       );
+      if (accounts) regularly.push(accounts.run(this.#signal));
       await Promise.race([this.#broken.promise, ...regularly]);
     } finally {
       clearInterval(looking);
@@ -246,7 +250,8 @@ export class RunningSet {
   }
 
   #makeMember(target: ManagedTarget): Member {
-    const { clock, guards, hintLog, holds, log, mounts, patrol, policy, scope, windowBytes } = this.#options;
+    const { accounts, clock, guards, hintLog, holds, log, mounts, patrol, policy, scope, windowBytes } =
+      this.#options;
     const keeper = target.openKeeper();
     const stop = new AbortController();
     const isExchanged = this.exchangedSinceMs !== undefined;
@@ -275,6 +280,7 @@ export class RunningSet {
       patrol: { policy: patrol, store: target.patrolStore },
       guards,
       mounts,
+      accounts,
       rootStands: () => this.guard.stands(),
       onChange: this.#onChange,
     });

@@ -2,6 +2,8 @@
  * `status` of a source, but for what its manager alone knows.
  * @module
  */
+import { noAccountsStatus } from "../base/accounts.ts";
+import type { AccountWatch } from "../identity/account_watch.ts";
 import type { LaneStatus, ProblemStatus, SourceStatus } from "../base/status.ts";
 import { VERSION } from "../base/version.ts";
 import { gapStatuses } from "./gap_statuses.ts";
@@ -10,12 +12,13 @@ import type { Replicator } from "./replicator.ts";
 import type { RunningSet } from "./running_set.ts";
 
 /** The status of a set, which may not run now. */
-export function sourceStatus({ set, root, running, interceptorReason }: {
+export function sourceStatus({ set, root, running, interceptorReason, accounts }: {
   set: string;
   root: string;
   running: RunningSet | undefined;
   /** Why this interceptor was chosen. */
   interceptorReason: string;
+  accounts?: AccountWatch;
 }): Omit<SourceStatus, "commit" | "log" | "targets" | "guards"> {
   const interceptor = running?.interceptor;
   const { events = 0, overflows = 0, unwatched = 0, armed = 0, directories = 0 } = interceptor?.stats ?? {};
@@ -40,9 +43,13 @@ export function sourceStatus({ set, root, running, interceptorReason }: {
       gaps: gapStatuses(interceptor, replicators),
       lastVerifyAt: replicators.length > 0 && verifiedAtMs > 0 ? new Date(verifiedAtMs).toISOString() : "",
     },
+    accounts: accounts?.status() ?? noAccounts,
     problems: problemStatuses(replicators),
   };
 }
+
+/** Where no accounts travel. */
+const noAccounts = { ...noAccountsStatus, unknownUids: [], unknownGids: [], reason: "" };
 
 /** What could not be read or applied. */
 export function problemStatuses(replicators: Pick<Replicator, "problems">[]): ProblemStatus[] {

@@ -54,6 +54,7 @@ export interface StreamParts {
   isDry: boolean;
   /** Told of what is wrong with ourselves. */
   broken: (error: unknown) => void;
+  /** The index was filled from the target's listing. */
   onChange: () => void;
 }
 

@@ -2,7 +2,8 @@
  * The catalog of a replica: what the target knows about it, in SQLite (docs/DISK.md, "Catalog").
  *
  * ```
- * meta       name, value            format, replicaId, streamId, durableSequence, clean, compareAll, rootIdentity
+ * meta       name, value            format, replicaId, streamId, durableSequence, clean, compareAll, rootIdentity,
+ *                                   accounts
  * touched    path, sequence, …      paths that ops changed and that the source's index may not know yet
  * failures   sequence, path, …      ops that failed and that the source's index may not know yet
  * transfers  id, path, base, …      files in transfer, and where their bytes are staged
@@ -17,7 +18,8 @@
  * @module
  */
 import { DatabaseSync, type StatementSync } from "node:sqlite";
-import { CorruptionError, reasonOf, SystemError } from "../base/errors.ts";
+import { type Accounts, checkAccounts } from "../base/accounts.ts";
+import { CorruptionError, errorCode, ProtocolError, reasonOf, SystemError } from "../base/errors.ts";
 import { limits } from "../base/limits.ts";
 import { pathFromBytes, pathToBytes, quote } from "../base/path.ts";
 import type { TransferBase } from "../ops/op.ts";
@@ -161,6 +163,19 @@ export class Catalog {
   /** Writes some facts. Survives power loss afterwards. */
   setMeta(change: Partial<CatalogMeta>): void {
     this.#transaction(() => this.#putMeta(change));
+  }
+
+  /** Accounts of the source, as it last told them; `undefined` if it never did. */
+  get accounts(): Accounts | undefined {
+    const [row] = this.#all("SELECT value FROM meta WHERE name = 'accounts'");
+    return row && parseAccounts(this.path, row.value as string);
+  }
+
+  /** Keeps the accounts of the source in place of those before. Survives power loss afterwards. */
+  setAccounts(accounts: Accounts): void {
+    this.#transaction(() =>
+      this.#run("INSERT OR REPLACE INTO meta VALUES ('accounts', ?)", JSON.stringify(accounts))
+    );
   }
 
   /** Starts a stream: sequence 0, nothing touched, nothing failed, no transfer, no announcement. */
@@ -404,6 +419,41 @@ export class Catalog {
     let statement = this.#statements.get(sql);
     if (statement === undefined) this.#statements.set(sql, statement = this.#database.prepare(sql));
     return statement;
+  }
+}
+
+/**
+ * Accounts of a replica's source, from its catalog, which may be in use: `undefined` if there is no catalog, or the
+ * source never told them.
+ *
+ * @param path Of the catalog: `catalog.sqlite` of the replica's state directory.
+ * @throws {CorruptionError} If the file is not a catalog, or what it holds are no accounts.
+ */
+export function loadAccounts(path: string): Accounts | undefined {
+  if (!isThere(path)) return undefined;
+  return guarded(path, () => {
+    using database = new DatabaseSync(path, { readOnly: true, timeout: 5_000 });
+    const row = database.prepare("SELECT value FROM meta WHERE name = 'accounts'").get();
+    return row && parseAccounts(path, row.value as string);
+  });
+}
+
+function parseAccounts(path: string, json: string): Accounts {
+  try {
+    return checkAccounts(JSON.parse(json));
+  } catch (cause) {
+    if (!(cause instanceof ProtocolError || cause instanceof SyntaxError)) throw cause;
+    throw new CorruptionError(`Cannot use catalog ${quote(path)}: its accounts are none`, { cause });
+  }
+}
+
+function isThere(path: string): boolean {
+  try {
+    Deno.lstatSync(path);
+    return true;
+  } catch (error) {
+    if (errorCode(error) === "ENOENT") return false;
+    throw error;
   }
 }
 

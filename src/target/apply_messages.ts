@@ -19,6 +19,7 @@ import { CommandError, CorruptionError, ProtocolError, SystemError, TransientErr
 import { errorCode, reasonOf } from "../base/errors.ts";
 import type { FileSystemChoice } from "../sys/system.ts";
 import type { KeepAside } from "./kept_aside.ts";
+import type { OwnerChoice } from "./replica_owners.ts";
 import type { ReplicaStats } from "./replica_stats.ts";
 
 /** Which replica the Worker opens. */
@@ -35,6 +36,8 @@ export interface ApplyPlace {
   fileSystem?: FileSystemChoice;
   /** What is kept before it is lost. @default nothing */
   keepAside?: KeepAside;
+  /** Under which numbers what the sender's users own lies here. @default {"number"} */
+  owners?: OwnerChoice;
 }
 
 /** Places in the shared counters. */

@@ -7,6 +7,7 @@
 import { setImmediate } from "node:timers";
 import { assert, ProtocolError, reasonOf, TransientError } from "../base/errors.ts";
 import { limits } from "../base/limits.ts";
+import type { Accounts } from "../base/accounts.ts";
 import { initHasher } from "../mirror/signature.ts";
 import { systemFileSystem } from "../sys/system.ts";
 import { decodeMessage, encodeMessage, type Message } from "../wire/message.ts";
@@ -22,6 +23,7 @@ import {
 import { KeptAside } from "./kept_aside.ts";
 import { Receiver } from "./receive.ts";
 import { openReplica, type Replica } from "./replica.ts";
+import { ownedReplica } from "./replica_owners.ts";
 import { isMachineTrouble } from "./trouble.ts";
 
 const port = self as unknown as {
@@ -33,6 +35,7 @@ class ApplyHost {
   readonly #replica: Replica;
   readonly #agent: string;
   readonly #shared: Int32Array;
+  readonly #onAccounts: ((accounts: Accounts) => void) | undefined;
   #receiver: Receiver | undefined;
   #takenCount = 0;
   /** Bytes of messages whose ops may still be gathered. */
@@ -43,10 +46,18 @@ class ApplyHost {
   #heldReason = "";
   #retryTimer: ReturnType<typeof setTimeout> | undefined;
 
-  constructor(replica: Replica, place: ApplyPlace, shared: SharedArrayBuffer) {
+  constructor(
+    replica: Replica,
+    { agent, shared, onAccounts }: {
+      agent: string;
+      shared: SharedArrayBuffer;
+      onAccounts?: (accounts: Accounts) => void;
+    },
+  ) {
     this.#replica = replica;
-    this.#agent = place.agent;
+    this.#agent = agent;
     this.#shared = new Int32Array(shared);
+    this.#onAccounts = onAccounts;
   }
 
   take(data: Uint8Array | ApplyRequest): void {
@@ -58,6 +69,7 @@ class ApplyHost {
           agent: this.#agent,
           send: (message) => this.#send(message),
           heldReason: this.#heldReason,
+          onAccounts: this.#onAccounts,
         });
         return;
       case "detach":
@@ -208,14 +220,16 @@ warm.catch(() => {});
 
 async function open(place: ApplyPlace, shared: SharedArrayBuffer): Promise<void> {
   await warm;
-  const fileSystem = systemFileSystem(place.fileSystem);
-  const aside = place.keepAside && new KeptAside(place.keepAside, fileSystem);
+  const system = systemFileSystem(place.fileSystem);
+  // Before it is opened: recovery may set owners.
+  const { fileSystem, onAccounts } = ownedReplica(place, system);
+  const aside = place.keepAside && new KeptAside(place.keepAside, system);
   const replica: Replica = openReplica({
     ...place,
     fileSystem,
     keepBefore: aside && ((path, reason) => aside.keep(replica.live, path, reason)),
   });
-  host = new ApplyHost(replica, place, shared);
+  host = new ApplyHost(replica, { agent: place.agent, shared, onAccounts });
   reply({ kind: "opened", replicaId: replica.replicaId });
 }
 

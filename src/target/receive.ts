@@ -17,6 +17,7 @@
  * - While it is held nothing is applied, and so nothing acked or answered.
  * @module
  */
+import type { Accounts } from "../base/accounts.ts";
 import { ProtocolError, reasonOf, TransientError } from "../base/errors.ts";
 import { ByteReader } from "../base/bytes.ts";
 import { limits } from "../base/limits.ts";
@@ -37,6 +38,8 @@ export interface ReceiverOptions {
   agent: string;
   /** See {@linkcode Receiver.hold}; held from the beginning. @default {""} */
   heldReason?: string;
+  /** Told of the source's accounts when they are kept durably, before ops that came after them are applied. */
+  onAccounts?: (accounts: Accounts) => void;
 }
 
 /** Touched rows read at once. */
@@ -49,6 +52,8 @@ export class Receiver {
   /** Ops not yet applied. Bounded by the sender's window. */
   #gathered: SequencedOp[] = [];
   #gatheredBytes = 0;
+  /** Accounts that are not kept yet. */
+  #accounts: Accounts | undefined;
   /** Answers begun or waiting, served in turn. */
   readonly #answers: Answer[] = [];
   #ackedSequence = 0;
@@ -104,6 +109,8 @@ export class Receiver {
         return this.#replica.catalog.forgetTouched(message.sequence);
       case "compared":
         return this.#compared();
+      case "accounts":
+        return void (this.#accounts = message.accounts);
       case "list":
         return this.#ask(listEntries(this.#replica.live, message));
       case "sign":
@@ -123,6 +130,7 @@ export class Receiver {
     for (;;) {
       try {
         this.#replica.recoverIfNeeded();
+        this.#keepAccounts();
         while (this.#gathered.length > 0) this.#applyOneGroup();
         return this.#block("");
       } catch (error) {
@@ -182,9 +190,10 @@ export class Receiver {
   /** Ends the session: what can be applied is, the rest is forgotten; the source still has it. */
   closeSession(): void {
     this.#answers.length = 0;
-    if (this.#gathered.length > 0) this.flush();
+    if (this.#gathered.length > 0 || this.#accounts !== undefined) this.flush();
     this.#gathered = [];
     this.#gatheredBytes = 0;
+    this.#accounts = undefined;
     this.#saidHello = false;
     try {
       this.#replica.settle();
@@ -212,6 +221,7 @@ export class Receiver {
       abilities: { ...abilities },
       place,
       agent,
+      accounts: true,
     };
     this.#options.send({ type: "welcome", welcome });
     if (this.#blockedReason !== "") this.#options.send({ type: "blocked", reason: this.#blockedReason });
@@ -275,6 +285,15 @@ export class Receiver {
 
   get #lastSequence(): number {
     return this.#gathered.at(-1)?.sequence ?? this.#replica.durableSequence;
+  }
+
+  /** Ops that came before them may wait still: newer accounts name what the older ones did, and more. */
+  #keepAccounts(): void {
+    if (this.#accounts === undefined) return;
+    this.#replica.catalog.setAccounts(this.#accounts);
+    this.#options.onAccounts?.(this.#accounts);
+    this.#replica.stats.noteAccounts(this.#accounts);
+    this.#accounts = undefined;
   }
 
   #applyOneGroup(): void {

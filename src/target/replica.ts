@@ -13,9 +13,10 @@
  * @module
  */
 import { mkdirSync } from "node:fs";
+import type { Accounts } from "../base/accounts.ts";
 import { CommandError, CorruptionError, errorCode, reasonOf, SystemError } from "../base/errors.ts";
 import { joinPath, quote } from "../base/path.ts";
-import { Catalog } from "../store/catalog.ts";
+import { Catalog, loadAccounts } from "../store/catalog.ts";
 import { syncDirectory } from "../store/durable.ts";
 import { ExactTree } from "../sys/exact_tree.ts";
 import { probeFileSystem } from "../sys/probe.ts";
@@ -46,6 +47,17 @@ const STAGING_NAME = "staging";
 /** Whether there is a replica at these places. */
 export function isReplica({ replicaRoot, stateDirectory }: ReplicaPlaces): boolean {
   return exists(`${stateDirectory}/${CATALOG_NAME}`) && exists(replicaRoot);
+}
+
+/**
+ * Accounts of the source of the replica at these places, whose catalog may be in use; `undefined` if none were told.
+ *
+ * @throws {CorruptionError} If the catalog is not one.
+ */
+export function readReplicaAccounts(
+  { stateDirectory }: Pick<ReplicaPlaces, "stateDirectory">,
+): Accounts | undefined {
+  return loadAccounts(`${stateDirectory}/${CATALOG_NAME}`);
 }
 
 /**
@@ -96,7 +108,7 @@ export class Replica {
     if (create) syncDirectory(stateDirectory);
     this.#noteUncleanStop();
     this.#recover();
-    this.stats = new ReplicaCounter(this.durableSequence);
+    this.stats = new ReplicaCounter(this.durableSequence, this.#catalog.accounts);
   }
 
   get catalog(): Catalog {

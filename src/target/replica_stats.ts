@@ -2,6 +2,7 @@
  * Numbers of a replica, for `status`. Exact since the replica was opened; the two sequences since the stream began.
  * @module
  */
+import { type Accounts, type AccountsStatus, accountsStatus } from "../base/accounts.ts";
 import { type OpKind, opKinds } from "../ops/op.ts";
 import type { SequencedOp } from "./apply.ts";
 
@@ -21,13 +22,15 @@ export interface ReplicaStats {
   pendingOpenFiles: number;
   /** Why nothing is applied now, or `""`. */
   blockedReason: string;
+  /** Accounts of the source that are kept. */
+  accounts: AccountsStatus;
 }
 
 /** Counts what was applied. */
 export class ReplicaCounter {
   readonly #stats: ReplicaStats;
 
-  constructor(durableSequence: number) {
+  constructor(durableSequence: number, accounts?: Accounts) {
     const opsReceived = Object.fromEntries(opKinds.map((kind) => [kind, 0])) as Record<OpKind, number>;
     this.#stats = {
       opsReceived,
@@ -37,6 +40,7 @@ export class ReplicaCounter {
       errors: 0,
       pendingOpenFiles: 0,
       blockedReason: "",
+      accounts: accountsStatus(accounts),
     };
   }
 
@@ -49,6 +53,11 @@ export class ReplicaCounter {
     }
     stats.errors += failureCount;
     stats.lastAppliedSequence = stats.lastDurableSequence = ops[ops.length - 1].sequence;
+  }
+
+  /** Accounts were kept in place of those before. */
+  noteAccounts(accounts: Accounts): void {
+    this.#stats.accounts = accountsStatus(accounts);
   }
 
   /** Sets why nothing is applied now. */

@@ -3,6 +3,7 @@
  * a Worker each, so that one source's disk work delays no other.
  * @module
  */
+import { type AccountsStatus, accountsStatus, noAccountsStatus } from "../base/accounts.ts";
 import type { Clock } from "../base/clock.ts";
 import {
   CommandError,
@@ -25,7 +26,7 @@ import { type AcceptedSession, acceptSession } from "../wire/tcp_session.ts";
 import { type ApplyClient, dropPreparedWorker, prepareWorker, pump } from "./apply_client.ts";
 import type { ReplicaPlaces } from "./places.ts";
 import { demote, fence, promotionOf } from "./promote.ts";
-import { isReplica } from "./replica.ts";
+import { isReplica, readReplicaAccounts } from "./replica.ts";
 import { ServedReplica } from "./served_replica.ts";
 
 /** What a target server needs. */
@@ -35,6 +36,8 @@ export interface TargetServerOptions {
   pairing: PairingStore;
   /** Places of a replica by its name. */
   placesOf: (name: string) => ReplicaPlaces;
+  /** Whom files of sources belong to here; see `ApplyPlace`. */
+  owners?: "number" | "name";
   /** Sends a replica back over a session; ends when it is done. */
   sendBack: (name: string, session: AcceptedSession) => Promise<void>;
   clock: Clock;
@@ -266,12 +269,26 @@ export class TargetServer {
       served = {
         name,
         session: undefined,
-        replica: new ServedReplica({ ...this.#options.placesOf(name), agent: AGENT }),
-        past: { ...unseenReplica, name, opsReceived: {} },
+        replica: new ServedReplica({
+          ...this.#options.placesOf(name),
+          owners: this.#options.owners,
+          agent: AGENT,
+        }),
+        past: { ...unseenReplica, name, opsReceived: {}, accounts: this.#accountsOf(name) },
       };
       this.#served.set(name, served);
     }
     return served;
+  }
+
+  /** Those of a catalog that cannot be read are said when its replica is opened. */
+  #accountsOf(name: string): AccountsStatus {
+    try {
+      return accountsStatus(readReplicaAccounts(this.#options.placesOf(name)));
+    } catch (error) {
+      this.#options.log.warn(reasonOf(error));
+      return noAccountsStatus;
+    }
   }
 
   async #statusOf({ name, session, replica, past }: Served): Promise<ReplicaStatus> {
@@ -300,6 +317,7 @@ export class TargetServer {
       bytesSent: past.bytesSent + line.bytesSent,
       errors: past.errors + (applied?.errors ?? 0),
       opsReceived,
+      accounts: applied?.accounts ?? past.accounts,
     };
   }
 }
@@ -320,4 +338,5 @@ const unseenReplica: ReplicaStatus = {
   bytesSent: 0,
   errors: 0,
   opsReceived: {},
+  accounts: noAccountsStatus,
 };

@@ -9,10 +9,11 @@
  * └───────┴──────────────────────────────┴─────────────────────────┘
  * ```
  *
- * What is said once a session (`hello`, `welcome`, `restore`, `report`) is a JSON object after the type, whose unknown
+ * What is said once a session or seldom (`hello`, `welcome`, `restore`, `report`, `accounts`) is a JSON object after the type, whose unknown
  * members are skipped; what is said often is binary. The table of types is in docs/WIRE.md §6.
  * @module
  */
+import { type Accounts, checkAccounts } from "../base/accounts.ts";
 import { ByteReader, ByteWriter, text, utf8 } from "../base/bytes.ts";
 import { ProtocolError } from "../base/errors.ts";
 import { decodeOp, decodePath, encodeOp, encodePath, type Op, skipOptionalFields } from "../ops/op.ts";
@@ -53,6 +54,8 @@ export interface Welcome {
   place: Place;
   /** Program and version, for people. */
   agent: string;
+  /** It keeps the `accounts` of the sender. @default {false} as targets before it did not */
+  accounts?: boolean;
 }
 
 /** What a restoring receiver asks of the sender. */
@@ -73,6 +76,8 @@ export interface RestoreRequest {
   rules: string[];
   /** Bytes a second that the sender keeps to. @default as fast as it goes */
   limitRate?: number;
+  /** The first report is to tell the accounts of the replica's source. @default {false} */
+  accounts?: boolean;
 }
 
 /** An op that the receiver could not apply. Those around it were. */
@@ -122,6 +127,8 @@ export type Message =
   | { type: "digest"; request: number; ranges: DigestRange[] }
   /** Progress, plan lines or the final summary of a restore, for people. */
   | { type: "report"; report: Record<string, unknown> }
+  /** All accounts of the sender that its set needs, in place of those before. */
+  | { type: "accounts"; accounts: Accounts }
   // ——— receiver to sender ———
   | { type: "welcome"; welcome: Welcome }
   | { type: "touched"; entries: TouchedPath[]; last: boolean }
@@ -150,6 +157,7 @@ const typeCodes: Record<MessageType, number> = {
   report: 8,
   "list-directory": 9,
   digest: 10,
+  accounts: 11,
   welcome: 65,
   touched: 66,
   ack: 67,
@@ -252,6 +260,8 @@ function encodeFields(message: Message, writer: ByteWriter): void {
       return encodeJson(message.restore, writer);
     case "report":
       return encodeJson(message.report, writer);
+    case "accounts":
+      return encodeJson(message.accounts, writer);
     case "begin":
       writer.string16(message.streamId);
       return;
@@ -319,6 +329,8 @@ function decodeFields(type: MessageType, reader: ByteReader): Message {
       return { type, restore: decodeJson(reader, restoreMembers) };
     case "report":
       return { type, report: decodeJson<Record<string, unknown>>(reader, {}) };
+    case "accounts":
+      return { type, accounts: checkAccounts(decodeJson(reader, {})) };
     case "begin":
       return { type, streamId: reader.string16() };
     case "ops":

@@ -32,15 +32,28 @@ Deno.test("parseServeTargetOptions() fills in defaults and reads everything", ()
   assertEquals(serveTarget("--root", "r"), {
     root: resolve("r"),
     listen: { hostname: "0.0.0.0", port: 7420 },
+    owners: "number",
     http: undefined,
     state: undefined,
     json: false,
   });
   assertEquals(
-    serveTarget("--root", "/r", "--listen", "[::]:0", "--http", ":8080", "--state", "/s", "--json"),
+    serveTarget(
+      "--root",
+      "/r",
+      "--listen",
+      "[::]:0",
+      "--http",
+      ":8080",
+      "--state",
+      "/s",
+      "--json",
+      "--owners=name",
+    ),
     {
       root: "/r",
       listen: { hostname: "::", port: 0 },
+      owners: "name",
       http: { hostname: "127.0.0.1", port: 8080 },
       state: "/s",
       json: true,
@@ -56,6 +69,8 @@ Deno.test("parseServeTargetOptions() refuses what cannot be used", () => {
   assertThrows(() => serveTarget("--root", "/r", "--http", "h"), UsageError, "the port is missing");
   assertThrows(() => serveTarget("--root", "/r", "--listen", "h:99999"), UsageError, "from 0 to 65535");
 });
+
+const accountDefaults = { extraUsers: [], withPasswords: false, tellsAccounts: true };
 
 Deno.test("parseWatchSourceOptions() fills in defaults and reads everything", () => {
   assertEquals(watchSource("d", "--to", "~/replica"), {
@@ -76,8 +91,10 @@ Deno.test("parseWatchSourceOptions() fills in defaults and reads everything", ()
     patrol: { everyMs: 24 * 3_600_000, rateBytes: 8 * 1024 ** 2, foreign: "repair" },
     given: [],
     oneFileSystem: false,
+    ...accountDefaults,
   });
   const everything = [
+    ["--extra-users", "anna,bert", "--extra-users=anna", "--with-passwords", "--no-accounts"],
     ["--one-file-system", "--include", "/etc", "-x", "#a", "--exclude=size>1K /b/**", "-i", "c/"],
     ["--to", "backup/www", "-t", "us1-x", "--name", "set", "--commit", "local", "--intercept", "inotify"],
     ["--compress", "brotli", "--cipher", "none", "--window-bytes", "64M", "--block-size", "512"],
@@ -110,6 +127,9 @@ Deno.test("parseWatchSourceOptions() fills in defaults and reads everything", ()
     ],
   ].flat();
   assertEquals(watchSource(...everything), {
+    extraUsers: ["anna", "bert"],
+    withPasswords: true,
+    tellsAccounts: false,
     state: "/s",
     name: "set",
     compress: "brotli",
@@ -214,6 +234,7 @@ Deno.test("parseMirrorOptions() fills in defaults and reads everything", () => {
     oneFileSystem: false,
     deleteExcluded: false,
     content: false,
+    ...accountDefaults,
   });
   assertEquals(mirror("d", "/r", "--force-delete").guardDeletes, undefined);
   assertEquals(mirror("d", "/r", "--guard-deletes", "1000").guardDeletes, { count: 1_000, share: 0 });
@@ -239,8 +260,13 @@ Deno.test("parseRestoreOptions() fills in defaults and reads everything", () => 
     delete: false,
     dryRun: false,
     progress: false,
+    accounts: false,
+    owners: "number",
+    force: false,
     given: [],
   });
+  const { accounts, owners, force } = restore("/r", "d", "--accounts", "--force", "--owners", "name");
+  assertEquals({ accounts, owners, force }, { accounts: true, owners: "name", force: true });
   const read = restore(
     "h/n",
     "d",
@@ -270,9 +296,6 @@ Deno.test("parseRestoreOptions() refuses paths that leave the replica and what t
   assertThrows(() => restore("/r", "d", "--path="), UsageError, "must not be empty");
   assertThrows(() => restore("/r", "d", "--overwrite", "newer"), UsageError, "older, all, none");
   assertThrows(() => restore("/r", "d", "--at", "5m"), UsageError, "Cannot use --at: not in this version");
-  assertThrows(
-    () => restore("/r", "d", "--accounts"),
-    UsageError,
-    "Cannot use --accounts: not in this version",
-  );
+  assertThrows(() => restore("/r", "d", "--force"), UsageError, "it says how --accounts are rebuilt");
+  assertThrows(() => watchSource("d", "--to", "/r", "--extra-users", "a,-b"), UsageError, '"-b" is no name');
 });

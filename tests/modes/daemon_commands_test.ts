@@ -78,6 +78,14 @@ const source: SourceStatus = {
     }],
     lastVerifyAt: "",
   },
+  accounts: {
+    users: 2,
+    groups: 1,
+    at: new Date(0).toISOString(),
+    unknownUids: [4242],
+    unknownGids: [],
+    reason: 'there is no user "eve"',
+  },
   guards: [],
   problems: [{ path: "a\nb", op: "read", reason: "no permission", since: new Date(940_000).toISOString() }],
 };
@@ -102,6 +110,7 @@ const target: TargetStatus = {
     bytesSent: 10,
     errors: 0,
     opsReceived: { mkdir: 1, file: 2 },
+    accounts: { users: 1, groups: 2, at: new Date(0).toISOString() },
   }],
 };
 
@@ -129,6 +138,7 @@ Deno.test("formatStatus() shows a source on one screen", () => {
   capture: 1 event, 0 overflows, 2 rescans, 3 unwatched, last verified never
   gap "watch-limit" since 1m ago, 2 directories: "a\\nb", …
     the limit of watches is reached
+  accounts: 2 users and 1 group, 1 owner without a name (there is no user "eve")
   1 problem:
     "a\\nb": read: no permission (1m ago)
 `,
@@ -150,6 +160,7 @@ Deno.test("formatStatus() shows a target, and one without replicas", () => {
   replica www: live, from 10.0.0.7:40000
     applied up to 100, durable up to 99, 1 open file pending
     received 3 MiB in 7 packets (1 mkdir, 2 file); 0 errors
+    keeps 1 user and 2 groups
 `,
   );
   assertStringIncludes(formatStatus({ ...target, replicas: [] }, 0), "no replicas");

@@ -1,9 +1,12 @@
 import { assert, assertEquals, assertThrows } from "@std/assert";
-import { ProtocolError, TransientError } from "../../src/base/errors.ts";
+import type { Accounts } from "../../src/base/accounts.ts";
+import { CorruptionError, ProtocolError, TransientError } from "../../src/base/errors.ts";
 import { limits } from "../../src/base/limits.ts";
 import { initHasher } from "../../src/mirror/signature.ts";
 import { type Op, opKinds } from "../../src/ops/op.ts";
 import { systemFileSystem } from "../../src/sys/system.ts";
+import { Receiver } from "../../src/target/receive.ts";
+import { readReplicaAccounts } from "../../src/target/replica.ts";
 import { type Call, faultyFileSystem, Trouble } from "../testing/faulty_file_system.ts";
 import { lacks } from "../testing/needs.ts";
 import {
@@ -561,4 +564,64 @@ Deno.test({
     const blocked = h.sent.filter((message) => message.type === "blocked").map(({ reason }) => reason !== "");
     assertEquals(blocked, [true, false]);
   },
+});
+
+/** Accounts of a source with one user. */
+function accountsOf(name: string): Accounts {
+  const user = { name, uid: 1000, gid: 1000, gecos: "", home: "/", shell: "/bin/sh" };
+  return {
+    machine: "m",
+    at: "2026-01-01T00:00:00.000Z",
+    users: [user],
+    groups: [],
+    unknownUids: [],
+    unknownGids: [],
+  };
+}
+
+Deno.test("accounts are kept durably in place of those before, and survive another stream", async () => {
+  await using h = await started();
+  const places = { stateDirectory: `${h.directory}/state` };
+  assertEquals([h.last("welcome").welcome.accounts, readReplicaAccounts(places)], [true, undefined]);
+  h.receiver.handle({ type: "accounts", accounts: accountsOf("anna") });
+  h.receiver.flush();
+  h.receiver.handle({ type: "accounts", accounts: accountsOf("bert") });
+  h.apply(file("a", ""));
+  // Read by another connection, while the replica is open.
+  assertEquals(readReplicaAccounts(places), accountsOf("bert"));
+  assertEquals(h.replica.stats.snapshot().accounts, { users: 1, groups: 0, at: accountsOf("bert").at });
+  h.receiver.handle({ type: "begin", streamId: "another" });
+  assertEquals(h.replica.catalog.accounts, accountsOf("bert"));
+});
+
+Deno.test("accounts wait while the replica is held, and are known before the ops behind them", async () => {
+  await using directory = await tempDirectory();
+  using h = new Harness({ directory: directory.path });
+  const seen: string[] = [];
+  const receiver = new Receiver(h.replica, {
+    agent: "test",
+    send: () => {},
+    onAccounts: ({ users }) => seen.push(`${users[0].name} before ${h.replica.durableSequence + 1}`),
+  });
+  receiver.handle({ type: "hello", hello: { streamId: "s", replicaId: "", indexedSequence: 0, agent: "" } });
+  receiver.handle({ type: "begin", streamId: "s" });
+  receiver.hold("kept");
+  receiver.handle({ type: "accounts", accounts: accountsOf("anna") });
+  receiver.handle(opsMessage(1, [file("a", "")]));
+  receiver.flush();
+  assertEquals([seen, h.replica.catalog.accounts], [[], undefined]);
+  receiver.release();
+  receiver.flush();
+  assertEquals([seen, h.replica.durableSequence], [["anna before 1"], 1]);
+});
+
+Deno.test("accounts in a catalog that are none are said to be damaged", async () => {
+  await using h = await started();
+  const broken = { ...accountsOf("anna"), groups: [{ name: "-g", gid: 1, members: [] }] };
+  h.replica.catalog.setAccounts(broken);
+  assertThrows(
+    () => readReplicaAccounts({ stateDirectory: `${h.directory}/state` }),
+    CorruptionError,
+    "accounts",
+  );
 });

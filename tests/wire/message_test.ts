@@ -82,6 +82,7 @@ Deno.test("the vectors hold every type of message", () => {
     report: true,
     "list-directory": true,
     digest: true,
+    accounts: true,
     digests: true,
     welcome: true,
     touched: true,
