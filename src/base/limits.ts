@@ -62,6 +62,10 @@ export const limits = {
   /** Bytes and number of mirror ops in the window, so that live ops do not queue behind a whole window of them. */
   mirrorWindowBytes: 8 * MiB,
   mirrorWindowOps: 3_072,
+  /** Beside live changes, and this long after one, only so many mirror ops as are acked in this time; at least so many. */
+  liveLatelyMs: 2_000,
+  mirrorAckMs: 10,
+  mirrorWindowOpsMin: 64,
   /** Dirty paths of one lane. Beyond it they are forgotten and the whole tree is scanned instead. */
   dirtyPathsMax: 200_000,
   /** Bytes of a segment of the transaction log, and of commands that wait to be written to it. */
@@ -71,6 +75,10 @@ export const limits = {
   logPayloadSizeMax: 2 * MiB,
   /** Bytes of all of it. Beyond it everything is looked at instead of what it held. */
   logBytesMax: 256 * MiB,
+  /** Passes of a failback until one finds nothing to do. Beyond it the replica is still being changed, and it fails. */
+  failbackPassesMax: 5,
+  /** Unsent changes that a failback prints; all are in its list. */
+  failbackLinesMax: 100,
   /** Lowest rate that a user can set, bytes a second: below it the peer would be silent for too long. */
   limitRateMin: 64 * KiB,
   /** With a rate: unused time that may be made up for, and what is written at once, in time. */

@@ -204,6 +204,22 @@ export interface SourceStatus {
   problems: ProblemStatus[];
 }
 
+/** What came of `promote`. */
+export interface PromotionResult {
+  /** Where users find the replica. */
+  directory: string;
+  /** ISO 8601. */
+  promotedAt: string;
+  /** Last op that it has. */
+  lastSequence: number;
+  /** When it came, ISO 8601; `""` if none ever did. What the source changed after that is not here. */
+  lastReceivedAt: string;
+  /** Files of which a newer version was on its way. */
+  unfinished: string[];
+  /** What could not be applied. */
+  failed: { path: string; op: string; reason: string }[];
+}
+
 /** A target's view of one replica. */
 export interface ReplicaStatus {
   name: string;
@@ -215,6 +231,8 @@ export interface ReplicaStatus {
   lastAppliedSequence: number;
   lastDurableSequence: number;
   pendingOpenFiles: number;
+  /** Since when users work in it and no source may change it, ISO 8601; `""` if that is not so. */
+  promotedAt: string;
   packetsReceived: number;
   bytesReceived: number;
   bytesSent: number;
@@ -278,6 +296,8 @@ export type DifferingPart =
   | "mode"
   | "owner"
   | "xattrs"
+  /** It is one of several names of its file, and on the other side a file of its own. */
+  | "names"
   | "contents";
 
 /**

@@ -10,6 +10,7 @@ import type {
   FlushResult,
   GuardStatus,
   HoldResult,
+  PromotionResult,
   PurgeRequest,
   PurgeResult,
   VerifyResult,
@@ -68,6 +69,14 @@ export interface HoldReplicaRequest {
   name: string;
 }
 
+/** Arguments of `promote`. */
+export interface PromoteRequest {
+  /** Name of the replica. */
+  name: string;
+  /** A connected source is cut off. */
+  force: boolean;
+}
+
 /** Arguments of `commit`. */
 export interface CommitRequest {
   /** The new mode; it stays as it is if that is left out. */
@@ -108,6 +117,9 @@ export interface ControlCommands {
   resume: { args: ResumeRequest; result: HoldResult };
   /** Of a target server. The replica stays as it is until the connection that asked ends. */
   "hold-replica": { args: HoldReplicaRequest; result: null };
+  promote: { args: PromoteRequest; result: PromotionResult };
+  /** Takes a promotion back; the answer says whether there was one. */
+  demote: { args: HoldReplicaRequest; result: boolean };
   commit: { args: CommitRequest; result: CommitStatus };
   flow: { args: FlowRequest; result: { targets: FlowStatus[] } };
   connect: { args: TargetRequest; result: TargetsResult };

@@ -10,7 +10,7 @@ import { digestXattrs, isKnown } from "./xattrs.ts";
 /** How entries are compared, and what may be done about differences. */
 export interface PlanPolicy {
   /** What the receiver can hold; what it cannot is neither compared nor sent (FEATURES T5). */
-  abilities: Pick<FileSystemAbilities, "ownership" | "modes" | "nanoseconds" | "nodes" | "xattrs">;
+  abilities: Pick<FileSystemAbilities, "ownership" | "modes" | "nanoseconds" | "links" | "nodes" | "xattrs">;
   /** Send every file whole, whatever the receiver seems to hold (`mirror --full`). @default {false} */
   full?: boolean;
   /** What to do with an entry that exists and differs. @default {"all"} */

@@ -128,6 +128,8 @@ export function hashBlocks(
       hashes.set(marks, hashed);
       hashed += marks.length;
       at = holeEnd;
+      // It is the file's last: should the file grow now, what comes is no part of these blocks.
+      if (data === undefined) break;
       continue;
     }
     if (data === undefined) break;

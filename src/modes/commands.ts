@@ -41,6 +41,11 @@ export const commands: Record<string, Command> = {
     loadHelp: async () => (await import("./restore_options.ts")).help,
     load: () => import("./restore.ts"),
   },
+  "promote": {
+    summary: "make a replica the one that users work in",
+    loadHelp: async () => (await import("./promote.ts")).help,
+    load: () => import("./promote.ts"),
+  },
   "status": {
     summary: "show what a running daemon does",
     loadHelp: async () => (await import("./status.ts")).help,
@@ -128,7 +133,6 @@ export const laterCommands: readonly string[] = [
   "deleted",
   "versions",
   "archive",
-  "promote",
   "discover",
   "completions",
 ];

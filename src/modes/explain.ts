@@ -133,7 +133,9 @@ function explainByIndex(
   store.load(index);
   return explainOnTarget(label, entry, {
     held: index.get(entry.path),
-    policy: { abilities: { ownership: true, modes: true, nanoseconds: true, nodes: true, xattrs: true } },
+    policy: {
+      abilities: { ownership: true, modes: true, nanoseconds: true, links: true, nodes: true, xattrs: true },
+    },
     isUnacked: false,
     waitsFor: "the source does not run",
   });

@@ -3,26 +3,24 @@
  * @module
  */
 import { dirname } from "node:path";
-import { closest } from "../base/closest.ts";
-import { CommandError, errorCode, type Problem, UsageError } from "../base/errors.ts";
+import { CommandError, type Problem, UsageError } from "../base/errors.ts";
 import { isWithin, quote } from "../base/path.ts";
-import { listSets, targetStateDirectory } from "../store/state_directory.ts";
+import { targetStateDirectory } from "../store/state_directory.ts";
 import { systemFileSystem } from "../sys/system.ts";
 import { TarStream } from "../target/tar_stream.ts";
-import { realPathOf, type ReplicaPlaces, serverPlaces } from "../target/places.ts";
-import { isReplica } from "../target/replica.ts";
+import { realPathOf, type ReplicaPlaces } from "../target/places.ts";
 import { fileOutput, stdoutOutput, type TarOutput } from "./tar_output.ts";
 import { type ExportOptions, parseExportOptions } from "./export_options.ts";
+import { findReplica } from "./find_replica.ts";
 import { type ExitCode, exitCodes, type Io } from "./mode.ts";
 import { printProblems } from "./problem_lines.ts";
 import { holdReplica } from "./held_replica.ts";
-import { rootTrouble } from "./root_trouble.ts";
 
 /** Runs `export`. */
 export async function run(args: string[], io: Io): Promise<ExitCode> {
   const options = parseExportOptions(args);
   const { root, name, path, timeoutMs } = options;
-  const places = findReplica(root, name);
+  const places = findReplica(root, name, "export");
   using output = await orAborted(openOutput(options, places, io), io.signal);
   const rootState = targetStateDirectory(root);
   const state = options.state ?? rootState;
@@ -60,27 +58,6 @@ export async function run(args: string[], io: Io): Promise<ExitCode> {
   if (problemCount === 0) return exitCodes.done;
   io.stderr(`understudy: ${problemCount} in all are not in the archive as they are in the replica\n`);
   return exitCodes.partial;
-}
-
-function findReplica(root: string, name: string): ReplicaPlaces {
-  checkRoot(root);
-  const places = serverPlaces(root, name);
-  if (isReplica(places)) return places;
-  const names = listSets(targetStateDirectory(root)).filter((other) => isReplica(serverPlaces(root, other)));
-  const near = closest(name, names);
-  const hint = near === undefined ? "" : `; did you mean ${quote(near)}`;
-  throw new UsageError(`Cannot export ${quote(name)}: ${quote(root)} holds no such replica${hint}`);
-}
-
-function checkRoot(root: string): void {
-  try {
-    if (Deno.statSync(root).isDirectory) return;
-  } catch (error) {
-    throw new UsageError(`Cannot use root ${quote(root)}: ${rootTrouble(errorCode(error))}`, {
-      cause: error,
-    });
-  }
-  throw new UsageError(`Cannot use root ${quote(root)}: it is not a directory`);
 }
 
 async function openOutput(

@@ -13,6 +13,7 @@ import { ownedFileSystem, type OwnerMap, Owners } from "../sys/ownership.ts";
 import { systemFileSystem } from "../sys/system.ts";
 import { ApplyClient } from "../target/apply_client.ts";
 import { openOnlooker } from "../target/onlooker.ts";
+import type { KeepAside } from "../target/kept_aside.ts";
 import { localPlaces } from "../target/places.ts";
 import type { Session } from "../wire/session.ts";
 import { withDirectory } from "./root_trouble.ts";
@@ -26,12 +27,13 @@ export interface RestoreDirectory extends AsyncDisposable {
  * Prepares a directory for a restore; makes it if it is not there.
  *
  * @param path Absolute, without symbolic links.
+ * @param options.keepAside What is kept of it before it is lost. @default nothing
  * @param options.owners Under which numbers what the source's users own lies in it.
  * @throws {CommandError} If something else is there, or it is in use.
  */
 export function openRestoreDirectory(
   path: string,
-  { dryRun, owners }: { dryRun: boolean; owners: OwnerMap },
+  { dryRun, owners, keepAside }: { dryRun: boolean; owners: OwnerMap; keepAside?: KeepAside },
 ): RestoreDirectory {
   withDirectory(path, () => checkDirectory(path));
   if (dryRun) return lookOnly(path, owners);
@@ -51,6 +53,7 @@ export function openRestoreDirectory(
         stateDirectory,
         create: true,
         agent: AGENT,
+        keepAside,
         owners,
       });
       return client.openSession();

@@ -13,6 +13,7 @@ import { quote } from "../base/path.ts";
 import { AGENT } from "../base/version.ts";
 import { acquireLock, type Lock } from "../store/lock_file.ts";
 import { type Peer, PeerStore } from "../store/peers.ts";
+import { fencedReason, loadPromotion } from "../store/promotion.ts";
 import { systemFileSystem } from "../sys/system.ts";
 import { ApplyClient } from "../target/apply_client.ts";
 import { openOnlooker } from "../target/onlooker.ts";
@@ -102,6 +103,8 @@ export function reachDirectory(path: string): ReachableTarget {
     async connect() {
       withDirectory(path, () => mkdirSync(places.stateDirectory, { recursive: true, mode: 0o700 }));
       lock ??= acquireLock(join(places.stateDirectory, "replica.lock"));
+      const promotion = loadPromotion(places.stateDirectory);
+      if (promotion) throw new RefusedError(`Cannot replicate: ${fencedReason(path, promotion)}`);
       if (client?.failure) await client.close();
       if (!client || client.failure) {
         client = await ApplyClient.open({ ...places, create: true, agent: AGENT });

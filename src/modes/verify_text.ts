@@ -15,6 +15,7 @@ const parts: Record<DifferingPart, string> = {
   mode: "mode",
   owner: "owner",
   xattrs: "extended attributes",
+  names: "it is not a name of one file with the others",
   contents: "contents",
 };
 

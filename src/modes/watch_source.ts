@@ -55,6 +55,7 @@ import { SharedCompressions } from "../wire/shared_compressions.ts";
 import { openAccounts } from "./account_options.ts";
 import { loadGuardBook, loadMounts } from "./guard_options.ts";
 import { type ExitCode, type Io, printJson, stoppedExitCode } from "./mode.ts";
+import { failBack } from "./failback.ts";
 import { indexPath, journalPath, patrolPath } from "./index_path.ts";
 import { keptOutOf } from "./kept_out.ts";
 import { loadSetFile, openRules, type SetFile } from "./known_sets.ts";
@@ -100,6 +101,21 @@ export async function run(args: string[], io: Io): Promise<ExitCode> {
     keptOut: keptOutOf({ ...options, root, state, targets: () => targets.directories }),
     nowMs: () => io.clock.nowMs(),
   });
+  if (options.failback) {
+    const [target] = options.targets;
+    const rules = keeper.placed().map(({ rule }) => rule.text);
+    await failBack({
+      ...options,
+      target,
+      label: named[0].label,
+      root,
+      stateRoot: state,
+      directory,
+      scope,
+      rules,
+      log,
+    }, io);
+  }
   const manager = makeManager(place, { targets: named, rules, scope });
   const handlers: ControlHandlers = {
     status: () => Promise.resolve(manager.status()),

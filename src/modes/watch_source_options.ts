@@ -19,6 +19,7 @@ import type { Io } from "./mode.ts";
 import {
   address,
   duration,
+  flag,
   many,
   nonEmpty,
   offOr,
@@ -83,6 +84,9 @@ ${sendWhenHelp}\
                            of what changes twice the last version goes
   --on-unreachable POLICY  what "understudy flush" does while a target is away: degrade or block: it waits up to its
                            timeout; fail: it fails at once. Changes stack up in any case (default degrade)
+  --failback               the target was promoted while this source was away: makes DIR equal to it, then replicates
+                           again; what was changed here and not sent is listed, and kept beside DIR before it is lost
+  --keep-aside DIR         keeps it there (default: DIR.kept-TIME)
   --nice N                 share of the processors that is left to others, 0 to 19 as in nice(1) (default ${limits.nice})
   --verify-every TIME      in the background the contents of everything are compared with the targets once in this
                            time, attributes oftener; off: never (default ${
@@ -121,6 +125,10 @@ export interface WatchSourceOptions extends TransferOptions, RuleOptions, Accoun
   orderedBytes: number;
   /** Verification in the background. */
   patrol: PatrolPolicy;
+  /** First the source is made equal to the target, which was promoted. */
+  failback: boolean;
+  /** Absolute path of the directory for what was not sent; `undefined` is one beside the root. */
+  keepAside: string | undefined;
   /** Priority of the process, as in nice(1). */
   nice: number;
   guards: MassThresholds;
@@ -147,6 +155,8 @@ export function parseWatchSourceOptions(args: string[], io: Pick<Io, "env">): Wa
       "on-unreachable": one(word(["degrade", "block", "fail"])),
       "send-when": one(nonEmpty),
       ordered: one(size({ min: ORDERED_BYTES_MIN, max: ORDERED_BYTES_MAX })),
+      failback: flag(),
+      "keep-aside": one(nonEmpty),
       nice: one(whole({ min: 0, max: 19 })),
       "verify-every": one(offOr(duration({ min: VERIFY_EVERY_MIN_MS, max: VERIFY_EVERY_MAX_MS }))),
       "verify-rate": one(rate),
@@ -158,13 +168,22 @@ export function parseWatchSourceOptions(args: string[], io: Pick<Io, "env">): Wa
     positionals: ["DIR"],
   });
   const windowBytes = options["window-bytes"] ?? limits.windowBytes;
+  const targets = parseTargets(options.to, io);
+  if (options.failback && targets.length > 1) {
+    throw new UsageError(
+      "Cannot fail back from several targets: give the promoted one alone, connect others later",
+    );
+  }
+  if (options["keep-aside"] !== undefined && !options.failback) {
+    throw new UsageError("Cannot use --keep-aside without --failback");
+  }
   return {
     ...transferOptions(options),
     ...accountOptions(options),
     given: givenLines(sequence),
     oneFileSystem: options["one-file-system"],
     root: resolve(positionals[0]),
-    targets: parseTargets(options.to, io),
+    targets,
     commit: options.commit,
     intercept: options.intercept ?? "auto",
     windowBytes,
@@ -173,6 +192,8 @@ export function parseWatchSourceOptions(args: string[], io: Pick<Io, "env">): Wa
       : readSendWhen(options["send-when"], windowBytes),
     onUnreachable: options["on-unreachable"] ?? "degrade",
     orderedBytes: options.ordered ?? 0,
+    failback: options.failback,
+    keepAside: options["keep-aside"] === undefined ? undefined : resolve(options["keep-aside"]),
     nice: options.nice ?? limits.nice,
     patrol: {
       everyMs: options["verify-every"] === "off"

@@ -16,6 +16,11 @@ export interface Held {
   linkTarget: string;
   /** Digest of its extended attributes (mirror/xattrs.ts). @default {0n}, of none */
   xattrDigest?: bigint;
+  /**
+   * Entries with equal numbers are names of one file at the receiver. Negative: as its listing told, positive: since the
+   * op of this sequence. @default {undefined}, it has no other name that is known
+   */
+  linkGroup?: number;
   /** The sender's change time when it was sent; 0 if unknown (learned from the receiver's listing). */
   ctimeNs: bigint;
   /** Identity of the sender's entry; 0 if unknown. */

@@ -61,6 +61,8 @@ export type Op =
   | { kind: "node"; path: string; node: NodeKind; device: string; attributes: AttributeChange }
   /** Moves an entry with everything below it. `exchange` swaps the two. */
   | { kind: "rename"; path: string; to: string; exchange: boolean }
+  /** Gives what is at `path`, anything but a directory, a further name, in the place of what had it. */
+  | { kind: "link"; path: string; to: string }
   /** Removes anything but a directory. */
   | { kind: "unlink"; path: string }
   /** Removes a directory that must be empty. */
@@ -90,6 +92,7 @@ const kindCodes: Record<OpKind, number> = {
   attributes: 11,
   node: 12,
   hole: 13,
+  link: 14,
 };
 const kindNames = new Map(Object.entries(kindCodes).map(([name, code]) => [code, name as OpKind]));
 
@@ -105,9 +108,10 @@ const REQUIRED_TAG_MIN = 128;
 /** All kinds, for tables that must name each. */
 export const opKinds = Object.keys(kindCodes) as OpKind[];
 
-/** Paths that an op changes: none, one or (for a rename) two. */
+/** Paths that an op changes: none, one or (for a rename) two. Of a link it is the further name. */
 export function opPaths(op: Op): string[] {
   if (op.kind === "rename") return [op.path, op.to];
+  if (op.kind === "link") return [op.to];
   return "path" in op ? [op.path] : [];
 }
 
@@ -184,6 +188,10 @@ function encodeFields(op: Op, writer: ByteWriter): void {
       encodePath(op.path, writer);
       encodePath(op.to, writer);
       break;
+    case "link":
+      encodePath(op.path, writer);
+      encodePath(op.to, writer);
+      break;
     case "unlink":
     case "rmdir":
       encodePath(op.path, writer);
@@ -237,6 +245,8 @@ function decodeFields(kind: OpKind, reader: ByteReader): Op {
       const exchange = reader.flag();
       return { kind, exchange, path: decodeEntryPath(reader), to: decodeEntryPath(reader) };
     }
+    case "link":
+      return { kind, path: decodeEntryPath(reader), to: decodeEntryPath(reader) };
     case "unlink":
     case "rmdir":
       return { kind, path: decodeEntryPath(reader) };

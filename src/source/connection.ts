@@ -44,6 +44,7 @@ export class Connection {
   #session: Session | undefined;
   #past: SessionStats = noStats();
   #attempts = 0;
+  #isClosed = false;
 
   constructor(options: ConnectionOptions) {
     this.#options = options;
@@ -70,7 +71,7 @@ export class Connection {
       try {
         await this.#converse();
       } catch (error) {
-        if (signal.aborted) break;
+        if (signal.aborted || this.#isClosed) break;
         this.#state = error instanceof RefusedError ? "refused" : "disconnected";
         this.#reason = reasonOf(error);
         this.#attempts++;
@@ -83,6 +84,7 @@ export class Connection {
 
   /** Closes the session, after what was sent is on its way. */
   async close(): Promise<void> {
+    this.#isClosed = true;
     await this.#session?.close();
   }
 

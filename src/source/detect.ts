@@ -25,6 +25,7 @@ import { Entries } from "./entries.ts";
 import type { Priority } from "./lane.ts";
 import { Leftovers } from "./leftovers.ts";
 import type { Certainty } from "./resting.ts";
+import type { LinkedNames } from "./linked_names.ts";
 import { isLinked, Links } from "./links.ts";
 import { Moves } from "./moves.ts";
 import { isSameDirectory, SameParents } from "./same_directory.ts";
@@ -217,6 +218,10 @@ export class Detector {
     for (const path of paths) count += await this.#deletions.purge(path, batch);
     await this.#settle(batch);
     return count;
+  }
+
+  get linkedNames(): LinkedNames {
+    return this.#entries.linkedNames;
   }
 
   /** Files that have names outside the tree, of whose changes nothing may be heard. */
@@ -453,7 +458,10 @@ export class Detector {
     if (!held) return false;
     const equal = seenAsHeld(this.#context, path, seen, held);
     if (!equal) return false;
-    if (equal.isAdopted) index.set(path, heldFrom(equal.stat, held.linkTarget), 0);
+    if (seen.kind !== "directory" && !this.linkedNames.isAsHeld(path, seen, held)) return false;
+    if (equal.isAdopted) {
+      index.set(path, { ...heldFrom(equal.stat, held.linkTarget), linkGroup: held.linkGroup }, 0);
+    }
     return true;
   }
 }

@@ -14,7 +14,7 @@ import type { Difference, DifferenceCause, DifferingPart } from "../base/status.
 import { type PlanPolicy, sameTime } from "../mirror/plan.ts";
 import type { Held } from "../ops/held.ts";
 import type { Kind } from "../sys/file_system.ts";
-import type { DigestedEntry } from "../wire/message.ts";
+import type { DigestedEntry, ListedEntry } from "../wire/message.ts";
 
 /** What entries are compared by. */
 export interface Comparable {
@@ -28,6 +28,8 @@ export interface Comparable {
   linkTarget: string;
   /** Digest of extended attributes. */
   xattrDigest?: bigint;
+  /** Whether it is one of several names that are to be names of one file; `undefined` if that is not known. */
+  isOneOfSeveral?: boolean;
 }
 
 /** One path as each side has it; `undefined` where it is not. */
@@ -65,6 +67,8 @@ export function differingParts(
   if (!sameTime(a.mtimeNs, b.mtimeNs, abilities)) parts.push("mtime");
   if (abilities.modes && a.kind !== "symlink" && a.mode !== b.mode) parts.push("mode");
   if (abilities.xattrs && (a.xattrDigest ?? 0n) !== (b.xattrDigest ?? 0n)) parts.push("xattrs");
+  const areNamesKnown = a.isOneOfSeveral !== undefined && b.isOneOfSeveral !== undefined;
+  if (abilities.links && areNamesKnown && a.isOneOfSeveral !== b.isOneOfSeveral) parts.push("names");
   if (abilities.ownership && (a.uid !== b.uid || a.gid !== b.gid)) parts.push("owner");
   return parts;
 }
@@ -77,6 +81,14 @@ export function isEqual(
 ): boolean {
   if (a === undefined || b === undefined) return a === b;
   return differingParts(a, b, abilities).length === 0;
+}
+
+/**
+ * An entry as the target has it. That it has other names there, too, says nothing if it has none here: somebody may
+ * have given it one outside the replica.
+ */
+export function ofTarget<Entry extends ListedEntry>(entry: Entry, held: Comparable): Entry & Comparable {
+  return { ...entry, isOneOfSeveral: held.isOneOfSeveral && entry.file !== undefined };
 }
 
 /** Judges one path; `undefined` if source and target are equal there. */

@@ -7,6 +7,7 @@ import { limits } from "../base/limits.ts";
 import { parentPath } from "../base/path.ts";
 import type { ListedEntry, OpFailure, TouchedPath } from "../wire/message.ts";
 import type { Index } from "./index.ts";
+import { listedGroup } from "./linked_names.ts";
 
 /** A path in doubt. */
 interface Suspect extends TouchedPath {
@@ -42,7 +43,12 @@ export class Doubts {
 
   /** These paths may hold anything. */
   add(touched: TouchedPath[]): void {
-    for (const { path, recursive } of touched) this.#suspects.push({ path, recursive, isDirty: true });
+    for (const { path, recursive } of touched) {
+      this.#suspects.push({ path, recursive, isDirty: true });
+      for (const other of this.#options.index.linkedWith(path)) {
+        this.#suspects.push({ path: other, recursive: false, isDirty: true });
+      }
+    }
   }
 
   /** The index is filled anew, or belongs to another stream: nothing that was in doubt matters. */
@@ -70,9 +76,13 @@ export class Doubts {
     const { index } = this.#options;
     const to = this.#renames.get(sequence);
     for (const each of to === undefined ? [path] : [path, to]) {
+      const others = index.linkedWith(each);
       // Until the target was asked, the index must not claim this, not even after a crash of ours.
-      const held = index.get(each);
-      if (held) index.set(each, { ...held, trusted: false, ctimeNs: 0n }, 0);
+      for (const name of [each, ...others]) {
+        const held = index.get(name);
+        if (held) index.set(name, { ...held, trusted: false, ctimeNs: 0n }, 0);
+      }
+      for (const other of others) this.#suspects.push({ path: other, recursive: false, isDirty: true });
       // What stands in the way may be a directory of which we know nothing.
       const recursive = op !== "attributes" && each !== "";
       this.#suspects.push(
@@ -123,7 +133,7 @@ export class Doubts {
 
 /** Writes down in the index what the target says it holds. `trusted`: its contents are believed if size and time are. */
 export function believe(index: Index, entry: ListedEntry, { trusted }: { trusted: boolean }): void {
-  const { path, kind, mode, uid, gid, size, mtimeNs, linkTarget, xattrDigest } = entry;
+  const { path, kind, mode, uid, gid, size, mtimeNs, linkTarget, xattrDigest, file } = entry;
   if (!index.canHold(path)) return;
   const held = {
     kind,
@@ -134,6 +144,7 @@ export function believe(index: Index, entry: ListedEntry, { trusted }: { trusted
     mtimeNs,
     linkTarget,
     xattrDigest,
+    linkGroup: file === undefined ? undefined : listedGroup(file),
     ctimeNs: 0n,
     dev: 0,
     ino: 0n,

@@ -8,8 +8,9 @@
 import { errorCode } from "../base/errors.ts";
 import { limits } from "../base/limits.ts";
 import { parentPath } from "../base/path.ts";
-import { heldFrom, planEntry, sendableAttributes } from "../mirror/plan.ts";
-import { hashVersion, isLarge, readSmallFile } from "../mirror/transfer.ts";
+import { heldFrom, planEntry, sendableAttributes, type Step } from "../mirror/plan.ts";
+import { hashVersion, readSmallFile } from "../mirror/small_file.ts";
+import { isLarge } from "../mirror/transfer.ts";
 import { withXattrs, xattrsTooLarge } from "../mirror/xattrs.ts";
 import type { Held } from "../ops/held.ts";
 import type { Op } from "../ops/op.ts";
@@ -17,12 +18,15 @@ import { leadsTo, type NodeKind, sameFile, type Stat } from "../sys/file_system.
 import { type Batch, isGone, note, statOrUndefined, withXattrsOrUndefined } from "./batch.ts";
 import type { Deletions } from "./deletions.ts";
 import { type DetectContext, standingOf } from "./detect_context.ts";
+import { LinkedNames } from "./linked_names.ts";
+import { isLinked } from "./links.ts";
 import { isTaken, isUnderWay, letRest, restsAbove } from "./taken.ts";
 
 /** Makes and changes entries of one target. */
 export class Entries {
   readonly #context: DetectContext;
   readonly #deletions: Deletions;
+  readonly linkedNames: LinkedNames;
   /** Entries with more extended attributes than fit an op, which are sent without them. */
   readonly #unfit = new Set<string>();
   /** Renames an entry of the target to where it is now, see `Moves.look`. */
@@ -33,6 +37,7 @@ export class Entries {
   constructor(context: DetectContext, deletions: Deletions) {
     this.#context = context;
     this.#deletions = deletions;
+    this.linkedNames = new LinkedNames(context);
   }
 
   /** Makes the target equal at a path that the disk has. */
@@ -73,17 +78,18 @@ export class Entries {
 
   async #compare(path: string, seen: Stat, batch: Batch): Promise<void> {
     const { index, policy, tree } = this.#context;
+    if (isLinked(seen) && !await this.#link(path, seen, batch)) return;
     const held = index.get(path);
     const stat = this.#withXattrs(path, seen, held);
     const linkTarget = leadsTo(tree, path, stat);
-    const step = planEntry(stat, held, policy, linkTarget);
+    const step = this.#unshare(path, stat, planEntry(stat, held, policy, linkTarget));
     if (held && isOtherDirectory(stat, held)) this.#replaced(path, batch);
     switch (step.do) {
       case "nothing":
         return this.#solved(path, stat, "read");
       case "adopt":
         this.#solved(path, stat, "read");
-        return index.set(path, heldFrom(stat, linkTarget), 0);
+        return index.set(path, { ...heldFrom(stat, linkTarget), linkGroup: held?.linkGroup }, 0);
       case "keep":
         return this.#context.kept?.(path, step.reason);
       case "make":
@@ -102,6 +108,41 @@ export class Entries {
           batch,
         );
     }
+  }
+
+  /**
+   * Makes a name of a file that has several a further name of it on the target, if that has it under another one.
+   *
+   * @returns Whether it is to be compared now.
+   */
+  async #link(path: string, stat: Readonly<Stat>, batch: Batch): Promise<boolean> {
+    const { guard, index, isTransferring, planned, policy } = this.#context;
+    const held = index.get(path);
+    let origin = this.linkedNames.origin(path, stat);
+    if (origin !== undefined) {
+      if (held && !mayReplace(held, stat, policy)) return true;
+      if (held && !planned && held.kind === "file" && guard?.holdsRewrite(path, held)) return false;
+      if (held?.kind === "directory" && !await this.#deletions.makeRoom(path, batch)) return false;
+      // Clearing may have taken time.
+      origin = held?.kind === "directory" ? this.linkedNames.origin(path, stat) : origin;
+      if (origin !== undefined && this.#context.index.isDirectory(parentPath(path))) {
+        this.linkedNames.join(path, origin, stat, batch.priority);
+        batch.directories.add(parentPath(path));
+      }
+    } else {
+      // As when it came here by a rename while another one was made anew.
+      for (const name of this.linkedNames.apart(path, stat)) this.#lookAfter(name, path, batch);
+    }
+    // What is under way under one name is under way for all: when it is there, they are looked at.
+    return !this.linkedNames.of(path, stat).some((other) => isTransferring(other));
+  }
+
+  /** What would change a file in place that the target has under names of others, too, makes a new one instead. */
+  #unshare(path: string, stat: Readonly<Stat>, step: Step): Step {
+    const changes = step.do === "attributes" || step.do === "adopt";
+    if (!changes || stat.kind === "directory" || !this.#context.index.isLinked(path)) return step;
+    if (!this.linkedNames.isShared(path, stat)) return step;
+    return stat.kind === "file" ? { do: "contents" } : { do: "make", replaces: false };
   }
 
   /** Extended attributes too, where they may be others than the target's. */
@@ -177,6 +218,7 @@ export class Entries {
     const attributes = sendableAttributes(small.stat, policy.abilities);
     this.#pushNoting({ kind: "file", path, attributes, data: small.data }, small.stat, "", batch);
     this.#context.index.setSignature(path, undefined, 0);
+    if (isLinked(small.stat)) this.#lookAtAllNames(path, small.stat, batch);
     if (small.restless) this.#context.restless(path);
     else if (this.#context.isRacy(small.stat)) {
       this.#context.racy(path, hashVersion(small), batch.tickets.of(path));
@@ -205,6 +247,20 @@ export class Entries {
     return true;
   }
 
+  /** A file was made anew under one of its names: each is to be a further name of the one that leads (linked_names.ts). */
+  #lookAtAllNames(path: string, stat: Readonly<Stat>, batch: Batch): void {
+    for (const name of this.#context.index.namesOf(stat.dev, stat.ino)) {
+      const isLeader = name === path && this.linkedNames.origin(path, stat) === undefined;
+      if (!isLeader) this.#lookAfter(name, path, batch);
+    }
+  }
+
+  /** Another name is to be looked at when this one was; those that follow in the batch are anyway. */
+  #lookAfter(name: string, path: string, batch: Batch): void {
+    const follows = batch.present.has(name) && name > path;
+    if (!follows) this.#context.lookAgain(name, batch.tickets.of(path));
+  }
+
   /** Pushes an op that makes the target hold exactly `stat`, and notes that. */
   #pushNoting(op: Op & { path: string }, stat: Stat, linkTarget: string, batch: Batch): void {
     if (this.#context.planned) return this.#plan(planWord(op), op.path, stat, linkTarget);
@@ -212,8 +268,13 @@ export class Entries {
     if (batch.priority === "live" && !index.has(op.path)) guard?.noteMade(op.path, stat);
     const sequence = push(op, batch.priority);
     const held = heldFrom(stat, linkTarget);
-    if (op.kind === "attributes" && !stat.xattrs) held.xattrDigest = index.get(op.path)?.xattrDigest;
+    if (op.kind === "attributes") {
+      const before = index.get(op.path);
+      if (!stat.xattrs) held.xattrDigest = before?.xattrDigest;
+      held.linkGroup = before?.linkGroup;
+    }
     index.set(op.path, held, sequence);
+    if (held.linkGroup !== undefined) this.linkedNames.changedInPlace(op.path, sequence);
     this.#solved(op.path, stat);
   }
 
@@ -286,6 +347,16 @@ export class Entries {
 function isOtherDirectory(stat: Stat, held: Held): boolean {
   const both = stat.kind === "directory" && held.kind === "directory";
   return both && held.ino !== 0n && !sameFile(stat, held);
+}
+
+/** Whether a name may become one of another file; one that is known to be of this file already may in any case. */
+function mayReplace(
+  held: Held,
+  stat: Readonly<Stat>,
+  { overwrite = "all" }: { overwrite?: "older" | "all" | "none" },
+): boolean {
+  if (overwrite === "all" || sameFile(held, stat)) return true;
+  return overwrite === "older" && held.mtimeNs <= stat.mtimeNs;
 }
 
 function planWord(op: Op): string {

@@ -91,6 +91,26 @@ export class Index implements PersistentIndex {
     return id === 0 ? undefined : this.#paths.pathOf(id);
   }
 
+  /** All paths whose entry has this identity, in no order. */
+  namesOf(dev: number, ino: bigint): string[] {
+    const names: string[] = [];
+    for (let id = this.#table.findIdentity(dev, ino); id !== 0; id = this.#table.nextOfIdentity(id)) {
+      names.push(this.#paths.pathOf(id));
+    }
+    return names;
+  }
+
+  /** The other names of the file that the target holds at `path`, as far as they are known, in no order. */
+  linkedWith(path: string): string[] {
+    const id = this.#paths.locate(path);
+    return this.#table.links.othersOf(id).map((other) => this.#paths.pathOf(other));
+  }
+
+  /** Whether the file that the target holds at `path` has another name there that is known. */
+  isLinked(path: string): boolean {
+    return this.#table.links.isLinked(this.#paths.locate(path));
+  }
+
   /** Names in a directory, in no order; none if there is no such directory. */
   children(path: string): string[] {
     const names: string[] = [];
@@ -437,6 +457,7 @@ export class Index implements PersistentIndex {
       trusted: table.trusted[id] === 1,
       isLeftover: table.leftover[id] === 1,
       xattrDigest: table.xattrDigest(id),
+      linkGroup: table.links.of(id),
       hasSignature: this.#signatures.has(id),
       mode: table.mode[id],
       uid: table.uid[id],
@@ -469,6 +490,8 @@ export class Index implements PersistentIndex {
     if (table.leftover[id] === 1) held.isLeftover = true;
     const xattrDigest = table.xattrDigest(id);
     if (xattrDigest !== undefined) held.xattrDigest = xattrDigest;
+    const linkGroup = table.links.of(id);
+    if (linkGroup !== undefined) held.linkGroup = linkGroup;
     return held;
   }
 }

@@ -19,6 +19,7 @@
 import { assert } from "../base/errors.ts";
 import { limits } from "../base/limits.ts";
 import { ROOT_ID } from "../store/index_row.ts";
+import { LinkGroups } from "./index_links.ts";
 
 const CAPACITY_MIN = 1024;
 /** Up to here columns double, beyond they grow by an eighth: what is held in reserve counts then. */
@@ -45,6 +46,7 @@ export interface NodeAttributes {
   isLeftover?: boolean;
   /** Digest of extended attributes. @default {0n} */
   xattrDigest?: bigint;
+  linkGroup?: number;
   mode: number;
   uid: number;
   gid: number;
@@ -95,6 +97,8 @@ export class NodeTable {
 
   /** Digests of extended attributes by id. Few entries have any. */
   readonly #xattrDigests = new Map<number, bigint>();
+  /** Names of files that have several. */
+  readonly links = new LinkGroups();
 
   /** Times that an entry was taken away from its parent: as long as it stays, ids keep their paths. */
   unlinkCount = 0;
@@ -166,6 +170,7 @@ export class NodeTable {
     this.setLeftover(id, attributes.isLeftover ?? false);
     if (attributes.xattrDigest) this.#xattrDigests.set(id, attributes.xattrDigest);
     else if (this.#xattrDigests.size > 0) this.#xattrDigests.delete(id);
+    this.links.set(id, attributes.linkGroup);
     this.mode[id] = attributes.mode;
     this.uid[id] = attributes.uid;
     this.gid[id] = attributes.gid;
@@ -191,6 +196,7 @@ export class NodeTable {
   clearAttributes(id: number): void {
     this.setLeftover(id, false);
     this.#xattrDigests.delete(id);
+    this.links.set(id, undefined);
     this.#dropIdentity(id);
     this.kind[id] = 0;
     this.ino[id] = 0n;
@@ -213,8 +219,23 @@ export class NodeTable {
     if (device === undefined || ino === 0n) return 0;
     this.#wantedIno[0] = ino;
     const [low, high] = this.#wantedWords;
+    return this.#skipOthers(
+      this.#identities[hashWords(low, high, device) & (this.#identities.length - 1)],
+      low,
+      high,
+      device,
+    );
+  }
+
+  /** The next entry with the identity of this one, or 0. */
+  nextOfIdentity(id: number): number {
     const words = this.#inoWords;
-    let id = this.#identities[hashWords(low, high, device) & (this.#identities.length - 1)];
+    return this.#skipOthers(this.#identityNext[id], words[2 * id], words[2 * id + 1], this.#device[id]);
+  }
+
+  /** From an entry of a chain on, the first that has this identity; 0 if none has. */
+  #skipOthers(id: number, low: number, high: number, device: number): number {
+    const words = this.#inoWords;
     while (id !== 0) {
       if (words[2 * id] === low && words[2 * id + 1] === high && this.#device[id] === device) return id;
       id = this.#identityNext[id];

@@ -16,7 +16,7 @@ import type { Held } from "../ops/held.ts";
 import { leadsTo, type Stat, type Tree } from "../sys/file_system.ts";
 import type { DigestedEntry, DigestRange } from "../wire/message.ts";
 import { statOrUndefined } from "./batch.ts";
-import { type ClockReading, differingParts, judge, mayHaveChanged } from "./difference.ts";
+import { type ClockReading, differingParts, judge, mayHaveChanged, ofTarget } from "./difference.ts";
 import type { Index } from "./index.ts";
 import type { Problems } from "./problems.ts";
 import type { Requests } from "./requests.ts";
@@ -135,11 +135,18 @@ export class Judgement {
   ): Verdict | undefined {
     const { index, policy, problems } = this.#options;
     const { path, disk } = mismatch;
-    const remote = remotes.get(path);
+    const isOneOfSeveral = held?.kind !== "directory" && index.isLinked(path);
+    const answered = remotes.get(path);
+    const remote = answered && (held ? ofTarget(answered, { ...held, isOneOfSeveral }) : answered);
     const parent = parentPath(path);
     const sides = {
-      disk: disk && { ...disk, linkTarget: this.#linkTarget(mismatch), xattrDigest: this.#xattrDigest(path) },
-      held,
+      disk: disk && {
+        ...disk,
+        linkTarget: this.#linkTarget(mismatch),
+        xattrDigest: this.#xattrDigest(path),
+        isOneOfSeveral,
+      },
+      held: held && { ...held, isOneOfSeveral },
       remote,
       heldParent: index.get(parent),
       remoteParent: path === "" ? undefined : remotes.get(parent),
@@ -283,6 +290,13 @@ function isSameVersion(a: Readonly<Stat> | undefined, b: Readonly<Stat> | undefi
 function isSameBelief(a: Held | undefined, b: Held | undefined): boolean {
   if (a === undefined || b === undefined) return a === b;
   return a.ino === b.ino && a.ctimeNs === b.ctimeNs && a.trusted === b.trusted &&
-    differingParts(a, b, { ownership: true, modes: true, nanoseconds: true, nodes: true, xattrs: true })
+    differingParts(a, b, {
+        ownership: true,
+        modes: true,
+        nanoseconds: true,
+        links: true,
+        nodes: true,
+        xattrs: true,
+      })
         .length === 0;
 }

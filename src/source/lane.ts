@@ -26,6 +26,7 @@ import { decodeOps, encodeMessage, type Message, OpsMessageWriter } from "../wir
 import type { JournalStatus } from "../base/status.ts";
 import type { Session } from "../wire/session.ts";
 import type { Throttle } from "../wire/throttle.ts";
+import { MirrorWindow } from "./mirror_window.ts";
 import type { OrderedJournal } from "./ordered_journal.ts";
 
 /** Live ops go first: a mirror only gets part of the window. */
@@ -70,6 +71,8 @@ interface Parcel {
   mirrorBytes: number;
   mirrorOps: number;
   pushedAtMs: number;
+  /** When it was given to this session, monotonic. */
+  sentAtMs?: number;
 }
 
 /** Room behind the data that a parcel is opened for: headers, paths, attributes. */
@@ -85,7 +88,6 @@ export class Lane {
   readonly #windowBytes: number;
   readonly #journal: OrderedJournal | undefined;
   #streamId = "";
-  readonly #mirrorWindowBytes: number;
   readonly #throttle: Pick<Throttle, "bytesIn"> | undefined;
   readonly #onChange: () => void;
 
@@ -108,8 +110,7 @@ export class Lane {
   #sealing: ReturnType<typeof setTimeout> | undefined;
   /** Of ops in memory. */
   #bytes = 0;
-  #mirrorBytes = 0;
-  #mirrorOps = 0;
+  readonly #mirror: MirrorWindow;
   /** Of ops sent in this session and not acked. */
   #inFlightBytes = 0;
   /** Messages that are not ops, each to be sent after the ops pushed before it. */
@@ -122,7 +123,7 @@ export class Lane {
   constructor(options: LaneOptions) {
     this.#clock = options.clock;
     this.#windowBytes = options.windowBytes ?? limits.windowBytes;
-    this.#mirrorWindowBytes = Math.min(limits.mirrorWindowBytes, this.#windowBytes / 2);
+    this.#mirror = new MirrorWindow({ ...options, windowBytes: this.#windowBytes });
     this.#throttle = options.throttle;
     this.#journal = options.journal;
     this.#onChange = options.onChange ?? (() => {});
@@ -240,8 +241,7 @@ export class Lane {
     this.#openMirrorBytes = 0;
     this.#openMirrorOps = 0;
     this.#bytes = 0;
-    this.#mirrorBytes = 0;
-    this.#mirrorOps = 0;
+    this.#mirror.clear();
     this.#extras = [];
     this.#takeUpJournal();
     this.#onChange();
@@ -252,8 +252,7 @@ export class Lane {
     if (priority === "live" && this.#mustJournal(bytes)) return this.#journal!.hasRoom(bytes);
     if (this.#bytes === 0) return true;
     if (!this.#fits(bytes)) return false;
-    if (priority === "live") return true;
-    return this.#mirrorBytes + bytes <= this.#mirrorWindow && this.#mirrorOps < limits.mirrorWindowOps;
+    return priority === "live" || this.#mirror.hasRoom(bytes);
   }
 
   /** Gives an op its sequence and queues it. Ask {@linkcode hasRoom} first. Its data is copied. */
@@ -267,11 +266,11 @@ export class Lane {
     this.#openBytes += size;
     if (priority === "mirror") {
       this.#openMirrorBytes += size;
-      this.#mirrorBytes += size;
       this.#openMirrorOps++;
-      this.#mirrorOps++;
+      this.#mirror.add(size);
     } else {
       this.#isUrgent = true;
+      this.#mirror.noteLive();
     }
     this.#count(op.kind, dataSize);
     const isFull = this.#open.size >= Math.min(limits.opsMessageSizeTarget, this.opDataSize);
@@ -307,6 +306,8 @@ export class Lane {
         `Cannot continue the stream: the target has ${durableSequence}, not ${this.#ackedSequence} to ${this.lastSequence}`,
       );
     }
+    this.#mirror.sessionBegins();
+    for (const parcel of this.#parcels) parcel.sentAtMs = undefined;
     this.acknowledge(durableSequence);
     this.#inFlightBytes = 0;
     for (let i = 0; i < this.#unsentIndex; i++) this.stats.retries += this.#parcels[i].count;
@@ -334,16 +335,19 @@ export class Lane {
     this.#ackedSequence = sequence;
     if (this.#open && this.#open.firstSequence <= sequence) this.#sealParcel();
     let done = 0;
+    let sentAtMs: number | undefined;
     while (done < this.#parcels.length) {
       const parcel = this.#parcels[done];
       if (parcel.firstSequence + parcel.count - 1 > sequence) break;
       if (parcel.message) this.#bytes -= parcel.bytes;
       if (done < this.#unsentIndex) this.#inFlightBytes -= parcel.bytes;
-      this.#mirrorBytes -= parcel.mirrorBytes;
-      this.#mirrorOps -= parcel.mirrorOps;
+      this.#mirror.release(parcel.mirrorBytes, parcel.mirrorOps);
+      if (parcel.sentAtMs !== undefined) sentAtMs = parcel.sentAtMs;
       if (parcel.writer) this.#keepSpare(parcel.writer);
       done++;
     }
+    // The last of them is the one that was waited for least.
+    if (sentAtMs !== undefined) this.#mirror.noteAck(this.#clock.monotonicMs() - sentAtMs);
     this.#parcels.splice(0, done);
     this.#unsentIndex = Math.max(0, this.#unsentIndex - done);
     if (this.#journal && !this.#journal.isEmpty) {
@@ -351,13 +355,6 @@ export class Lane {
       this.#pump();
     }
     this.#onChange();
-  }
-
-  get #mirrorWindow(): number {
-    const { throttleMirrorBytesMin, throttleMirrorMs } = limits;
-    const most = this.#throttle?.bytesIn(throttleMirrorMs, this.#mirrorWindowBytes) ??
-      this.#mirrorWindowBytes;
-    return Math.max(most, Math.min(throttleMirrorBytesMin, this.#mirrorWindowBytes));
   }
 
   /** Whether an op of so many bytes fits into the window. */
@@ -513,6 +510,7 @@ export class Lane {
     const isTooMuch = this.#inFlightBytes > 0 && this.#inFlightBytes + parcel.bytes > this.#windowBytes;
     if (isTooMuch && parcel.record !== undefined) return undefined;
     this.#unsentIndex++;
+    parcel.sentAtMs = this.#clock.monotonicMs();
     this.#inFlightBytes += parcel.bytes;
     return this.#messageOf(parcel);
   }

@@ -11,10 +11,12 @@ import type { Held } from "../ops/held.ts";
 import { ALL_TRANSFERS, type Op } from "../ops/op.ts";
 import type { Stat, Tree } from "../sys/file_system.ts";
 import { heldFrom } from "../mirror/plan.ts";
-import { statOrUndefined } from "./batch.ts";
+import { identity, statOrUndefined } from "./batch.ts";
 import { standingOf } from "./detect_context.ts";
 import type { Index } from "./index.ts";
 import type { Priority } from "./lane.ts";
+import type { LinkedNames } from "./linked_names.ts";
+import { isLinked } from "./links.ts";
 import type { Scope } from "./scope.ts";
 import type { SecondLooks } from "./second_looks.ts";
 import type { Ticket } from "./tickets.ts";
@@ -38,6 +40,7 @@ export interface LargeFilesOptions {
   course: () => number;
   /** Whether so young a file may change again without a change of its times. */
   isRacy: (stat: Readonly<Stat>) => boolean;
+  linkedNames: () => Pick<LinkedNames, "isShared" | "changedInPlace">;
   markDirty: (path: string, ticket: Ticket) => void;
   lookBelow: (path: string, ticket: Ticket) => void;
   problem: (path: string, op: string, error: unknown) => void;
@@ -53,6 +56,8 @@ export class LargeFiles {
   readonly #toBeProven = new Set<string>();
   /** Numbers of those that are on their way. */
   readonly #numbers = new Set<number>();
+  /** Files with several names that are on their way, by identity, and when each has ended. */
+  readonly #linked = new Map<string, Promise<void>>();
 
   constructor(options: LargeFilesOptions) {
     this.#options = options;
@@ -65,10 +70,27 @@ export class LargeFiles {
 
   /** Sends one file; whatever happens is dealt with here. */
   async send(path: string, priority: Priority, ticket: Ticket): Promise<void> {
-    const { index, tree, course } = this.#options;
-    const began = course();
+    const { markDirty, tree } = this.#options;
     const stat = statOrUndefined(tree, path);
     if (stat && standingOf(path, stat, this.#options) === "out") return;
+    if (!stat || !isLinked(stat)) return await this.#send(path, stat, priority, ticket);
+    const underWay = this.#linked.get(identity(stat));
+    if (underWay) {
+      // It goes once: then this is to be a further name of it.
+      await underWay;
+      return markDirty(path, ticket);
+    }
+    const sending = this.#send(path, stat, priority, ticket);
+    this.#linked.set(identity(stat), sending);
+    await sending;
+    this.#linked.delete(identity(stat));
+  }
+
+  async #send(path: string, stat: Stat | undefined, priority: Priority, ticket: Ticket): Promise<void> {
+    const { index, course } = this.#options;
+    const began = course();
+    // None of them is looked at while this is under way (entries.ts).
+    const others = new Set(index.linkedWith(path));
     let number: number | undefined;
     const trustsAppends = priority === "live" && !this.#toBeProven.delete(path);
     try {
@@ -80,12 +102,16 @@ export class LargeFiles {
           nextTransfer: () => number = this.#take(path),
           policy: this.#policyFor(held),
           trustsAppends,
+          isShared: stat !== undefined && this.#options.linkedNames().isShared(path, stat),
           isStillHeld: () => isSameHeld(held, index.get(path)),
         },
         held?.kind === "file" ? held : undefined,
         held?.trusted ? index.getSignature(path) : undefined,
       );
+      // It may have got further names meanwhile.
+      for (const other of index.linkedWith(path)) others.add(other);
       if (began === course()) this.#note(path, result, { priority, ticket });
+      for (const other of others) this.#options.markDirty(other, ticket);
     } catch (error) {
       if (began === course() || !(error instanceof TransientError)) this.#takeError(path, ticket, error);
     } finally {
@@ -133,16 +159,20 @@ export class LargeFiles {
     result: TransferResult,
     { priority, ticket }: { priority: Priority; ticket: Ticket },
   ): void {
-    const { index, secondLooks, markDirty, lookBelow, solved, push, policy, isRacy } = this.#options;
-    if (result.state === "gone") return markDirty(path, ticket);
+    const { index, secondLooks, lookBelow, solved, push, policy, isRacy } = this.#options;
+    if (result.state === "gone") return this.#lookAgain(path, ticket);
     if (!index.isDirectory(parentPath(path))) return lookBelow(parentPath(path), ticket);
     const { stat, signature } = result;
     // All attributes: beside the time that made the contents doubtful, mode and owner may have changed.
     const sequence = result.state === "sent"
       ? result.sequence
       : push({ kind: "attributes", path, attributes: sendableAttributes(stat, policy.abilities) }, priority);
-    index.set(path, heldFrom(stat, ""), sequence);
+    const isInPlace = result.state === "unchanged" || result.inPlace;
+    const linkGroup = isInPlace ? index.get(path)?.linkGroup : undefined;
+    index.set(path, { ...heldFrom(stat, ""), linkGroup }, sequence);
     index.setSignature(path, signature, sequence);
+    if (linkGroup !== undefined) this.#options.linkedNames().changedInPlace(path, sequence);
+    if (isLinked(stat)) this.#lookAtAllNames(stat, ticket);
     // It may have left the set while it was on its way.
     if (standingOf(path, stat, this.#options) === "out") index.markLeftover(path, true);
     solved(path);
@@ -152,11 +182,25 @@ export class LargeFiles {
     if (!isProven || isRacy(stat)) secondLooks.addUnproven(path, stat.size, ticket);
   }
 
+  /** A file, and its other names on the target. */
+  #lookAgain(path: string, ticket: Ticket): void {
+    const { index, markDirty } = this.#options;
+    markDirty(path, ticket);
+    for (const other of index.linkedWith(path)) markDirty(other, ticket);
+  }
+
+  /** All names of a file that the target has: each is to be a further name of the one that leads (linked_names.ts). */
+  #lookAtAllNames({ dev, ino }: Readonly<Stat>, ticket: Ticket): void {
+    const { index, markDirty } = this.#options;
+    const names = index.namesOf(dev, ino);
+    if (names.length > 1) { for (const name of names) markDirty(name, ticket); }
+  }
+
   #takeError(path: string, ticket: Ticket, error: unknown): void {
-    const { markDirty, problem, broken } = this.#options;
+    const { problem, broken } = this.#options;
     const isWorthTrying = error instanceof TransientError ||
       ["ENOENT", "ENOTDIR", "ELOOP", "EISDIR"].includes(errorCode(error));
-    if (isWorthTrying) markDirty(path, ticket);
+    if (isWorthTrying) this.#lookAgain(path, ticket);
     else if (errorCode(error)) problem(path, "read", error);
     else broken(error);
   }

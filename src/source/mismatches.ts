@@ -13,7 +13,7 @@ import type { ListedEntry } from "../wire/message.ts";
 import { seenAsHeld } from "./as_held.ts";
 import { isGone, statOrUndefined } from "./batch.ts";
 import { type DetectContext, standingOf } from "./detect_context.ts";
-import { isEqual } from "./difference.ts";
+import { isEqual, ofTarget } from "./difference.ts";
 import type { Index } from "./index.ts";
 import type { ScopeFacts } from "./scope.ts";
 import type { Requests } from "./requests.ts";
@@ -128,7 +128,9 @@ export class Mismatches {
     const held = index.get(entry.path);
     if (entry.path === "" && held === undefined) return;
     if (!isCompared(entry.path, entry, held, this.#options)) return;
-    if (!isEqual(held, entry, policy.abilities)) mismatches.add(entry.path);
+    const believed = held && { ...held, isOneOfSeveral: index.isLinked(entry.path) };
+    const remote = believed ? ofTarget(entry, believed) : entry;
+    if (!isEqual(believed, remote, policy.abilities)) mismatches.add(entry.path);
   }
 
   /** Names that the index has and that were not seen. */

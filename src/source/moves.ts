@@ -39,14 +39,15 @@ export class Moves {
   async look(path: string, batch: Batch): Promise<void> {
     const { index, tree } = this.#context;
     const stat = batch.present.get(path)!;
-    const from = index.findByIdentity(stat.dev, stat.ino);
-    // An earlier move of the batch may have brought it here.
-    if (from === undefined || from === path) return;
     const held = index.get(path);
+    // An earlier move of the batch may have brought it here.
     if (held && sameFile(held, stat)) return;
+    const from = index.namesOf(stat.dev, stat.ino).find((name) => {
+      const standing = statOrUndefined(tree, name);
+      return !standing || !sameFile(standing, stat);
+    });
+    if (from === undefined) return;
     if (!looksMoved(stat, index.get(from)!) || isWithin(from, path) || isWithin(path, from)) return;
-    const standing = statOrUndefined(tree, from);
-    if (standing && sameFile(standing, stat)) return;
     if (this.#context.planned) return this.#planMove(from, path);
     if (!await this.#entries.makeParents(path, batch)) return;
     if (held && !await this.#clearWay(path, from, held, stat, batch)) return;

@@ -15,7 +15,7 @@ import { limits } from "../base/limits.ts";
 import { isWithin } from "../base/path.ts";
 import type { FlowStatus, LaneStatus } from "../base/status.ts";
 import type { Hint } from "../intercept/interceptor.ts";
-import { hashSmallFile } from "../mirror/transfer.ts";
+import { hashSmallFile } from "../mirror/small_file.ts";
 import type { Op } from "../ops/op.ts";
 import { hasCoarseFileTimes } from "../sys/clock_ticks.ts";
 import type { Stat } from "../sys/file_system.ts";
@@ -156,6 +156,7 @@ export class Replicator {
       // What goes to an ordered journal does not wait for a target that is away.
       mayAsk: (priority) => priority === "mirror" || this.#isConnected || !this.lane.keepsOnDisk,
       course: () => this.#stream.count,
+      linkedNames: () => this.#detector.linkedNames,
       markDirty: (path, ticket) => this.#agenda.markDirty(path, ticket),
       broken: (error) => this.#broken.reject(error),
     });
@@ -576,6 +577,7 @@ export class Replicator {
   #takeFailure(failure: OpFailure): void {
     const { path, op, reason } = failure;
     this.#failures++;
+    if (op === "link") this.#detector.linkedNames.refuse(path);
     this.problems.add({ path, op, reason }, this.#options.clock.nowMs());
     this.#doubts.addFailure(failure);
   }

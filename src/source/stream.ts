@@ -261,6 +261,7 @@ const unknownAbilities: FileSystemAbilities = {
   nanoseconds: true,
   ownership: true,
   modes: true,
+  links: false,
   nodes: false,
   xattrs: false,
   exchange: false,

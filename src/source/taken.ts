@@ -69,6 +69,9 @@ export function isUnderWay(
   stat: Readonly<Stat>,
 ): boolean {
   if (stat.linkCount > 1) return false;
+  const held = index.get(path);
+  // One of several names that the target has of it stayed.
+  if (held && sameFile(held, stat)) return false;
   const from = index.findByIdentity(stat.dev, stat.ino);
   if (from === undefined || from === path || isWithin(from, path) || isWithin(path, from)) return false;
   if (!looksMoved(stat, index.get(from)!)) return false;

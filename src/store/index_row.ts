@@ -53,6 +53,8 @@ const TRUSTED = 1;
 const HAS_SIGNATURE = 2;
 const LEFTOVER = 4;
 const HAS_XATTRS = 8;
+const HAS_LINKS = 16;
+const FLAGS_MAX = 31;
 
 /** One entry of the index with its place in the tree. */
 export interface IndexRow {
@@ -66,6 +68,8 @@ export interface IndexRow {
   isLeftover?: boolean;
   /** Digest of extended attributes. @default {0n} */
   xattrDigest?: bigint;
+  /** As in `Held`. @default {0}, of none */
+  linkGroup?: number;
   mode: number;
   uid: number;
   gid: number;
@@ -91,6 +95,7 @@ export type IndexChange =
 export interface PersistentIndex {
   /** The last sequence that the target has acked. */
   readonly acknowledged: number;
+
   /** Whether rows saved earlier no longer belong to this index: the store empties itself first. */
   readonly startsOver: boolean;
   /** Everything that differs from what was last saved, as of the acked sequence. */
@@ -119,12 +124,13 @@ export function encodeIndexRow(row: IndexRow): Uint8Array<ArrayBuffer> {
   rowWriter.u32(row.parent).u8(row.kindCode)
     .u8(
       (row.trusted ? TRUSTED : 0) | (row.hasSignature ? HAS_SIGNATURE : 0) | (row.isLeftover ? LEFTOVER : 0) |
-        (row.xattrDigest ? HAS_XATTRS : 0),
+        (row.xattrDigest ? HAS_XATTRS : 0) | (row.linkGroup ? HAS_LINKS : 0),
     )
     .u16(row.mode).u32(row.uid).u32(row.gid).u53(row.size)
     .i64(row.mtimeNs).i64(row.ctimeNs).i64(BigInt.asIntN(64, row.ino)).u53(row.dev)
     .bytes16(row.name);
   if (row.xattrDigest) rowWriter.i64(BigInt.asIntN(64, row.xattrDigest));
+  if (row.linkGroup) rowWriter.i64(BigInt(row.linkGroup));
   rowWriter.raw(row.linkTarget);
   return rowWriter.take();
 }
@@ -144,7 +150,7 @@ export function decodeIndexRow(id: number, bytes: Uint8Array): IndexRow {
   const kindCode = reader.u8();
   const flags = reader.u8();
   if (kindsByCode[kindCode] === undefined) throw new CorruptionError(`kind ${kindCode}`);
-  if (flags > (TRUSTED | HAS_SIGNATURE | LEFTOVER | HAS_XATTRS)) throw new CorruptionError(`flags ${flags}`);
+  if (flags > FLAGS_MAX) throw new CorruptionError(`flags ${flags}`);
   const mode = reader.u16();
   const uid = reader.u32();
   const gid = reader.u32();
@@ -157,9 +163,8 @@ export function decodeIndexRow(id: number, bytes: Uint8Array): IndexRow {
   if (nameSize > reader.left) throw new CorruptionError(`name of ${nameSize} bytes in ${reader.left}`);
   const name = reader.raw(nameSize);
   if (!isPlaceFor(id, parent, name)) throw new CorruptionError(`parent ${parent}, name of ${nameSize} bytes`);
-  const hasXattrs = (flags & HAS_XATTRS) !== 0;
-  if (hasXattrs && reader.left < 8) throw new CorruptionError(`digest of ${reader.left} bytes`);
-  const xattrDigest = hasXattrs ? BigInt.asUintN(64, reader.i64()) : 0n;
+  const xattrDigest = flags & HAS_XATTRS ? readNumber(reader, "digest") : 0n;
+  const linkGroup = flags & HAS_LINKS ? Number(readNumber(reader, "link group")) : 0;
   const linkTarget = reader.raw(reader.left);
   const trusted = (flags & TRUSTED) !== 0;
   const hasSignature = (flags & HAS_SIGNATURE) !== 0;
@@ -171,7 +176,8 @@ export function decodeIndexRow(id: number, bytes: Uint8Array): IndexRow {
     trusted,
     hasSignature,
     ...(isLeftover ? { isLeftover } : undefined),
-    ...(hasXattrs ? { xattrDigest } : undefined),
+    ...(xattrDigest !== 0n ? { xattrDigest: BigInt.asUintN(64, xattrDigest) } : undefined),
+    ...(linkGroup !== 0 ? { linkGroup } : undefined),
     mode,
     uid,
     gid,
@@ -189,4 +195,10 @@ function isPlaceFor(id: number, parent: number, name: Uint8Array): boolean {
   if (id === ROOT_ID) return parent === 0 && name.length === 0;
   if (parent < ROOT_ID || name.length === 0 || name.includes(0) || name.includes(0x2f)) return false;
   return !(name[0] === 0x2e && (name.length === 1 || (name.length === 2 && name[1] === 0x2e)));
+}
+
+/** A number of eight bytes that a flag has announced. */
+function readNumber(reader: ByteReader, what: string): bigint {
+  if (reader.left < 8) throw new CorruptionError(`${what} of ${reader.left} bytes`);
+  return reader.i64();
 }

@@ -91,6 +91,13 @@ export class ExactTree implements Tree {
     this.#make(path, `make ${kind}`, { make: () => this.#inner.makeNode(path, kind, device, mode) });
   }
 
+  link(path: string, name: string, { into }: { into?: Tree } = {}): void {
+    const target = into ?? this;
+    if (!(target instanceof ExactTree)) throw systemError("EXDEV", "link", this.#fullPath(path));
+    const inner = this.#at(path, "link");
+    target.#make(name, "link to", { make: () => inner.link(path, name, { into: target.#inner }) });
+  }
+
   unlink(path: string): void {
     this.#at(path, "remove").unlink(path);
     this.#names.delete(parentPath(path));

@@ -90,6 +90,8 @@ export interface FileSystemAbilities {
   modes: boolean;
   /** Extended attributes can be read and set. */
   xattrs: boolean;
+  /** A file can have several names: {@linkcode Tree.link}. */
+  links: boolean;
   /** Nodes can be made: {@linkcode Tree.makeNode}. */
   nodes: boolean;
   /** `rename` with `exchange` works. */
@@ -188,6 +190,11 @@ export interface Tree extends Disposable {
    * @throws {SystemError} `EPERM` without the right to make device nodes, `ENOTSUP` without the ability.
    */
   makeNode(path: string, kind: NodeKind, device: string, mode: number): void;
+  /**
+   * Gives what is at `path`, anything but a directory, a further name in this tree or in another one on the same file
+   * system (`EXDEV` otherwise). A symbolic link is not followed. `EEXIST` if the name is taken.
+   */
+  link(path: string, name: string, options?: { into?: Tree }): void;
   /** Removes anything but a directory. */
   unlink(path: string): void;
   /** Removes an empty directory. */

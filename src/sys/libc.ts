@@ -82,6 +82,7 @@ const calls = {
   mkdirat: { parameters: [descriptor, address, "u32"], result },
   unlinkat: { parameters: [descriptor, address, flags], result },
   renameat2: { parameters: [descriptor, address, descriptor, address, "u32"], result },
+  linkat: { parameters: [descriptor, address, descriptor, address, flags], result },
   symlinkat: { parameters: [address, descriptor, address], result },
   readlinkat: { parameters: [descriptor, address, address, size], result },
   faccessat: { parameters: [descriptor, address, "i32", flags], result },

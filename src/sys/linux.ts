@@ -52,6 +52,7 @@ export function linuxFileSystem(options: LinuxOptions = {}): FileSystem {
     nanoseconds: true,
     ownership: libc().geteuid() === 0,
     modes: true,
+    links: true,
     nodes: true,
     xattrs: hasProc(),
     exchange: true,
@@ -189,6 +190,16 @@ class LinuxTree implements Tree {
       throw this.#error(errno(), "remove directory", path);
     }
     this.#directories.forgetWithin(path);
+  }
+
+  link(path: string, name: string, options: { into?: Tree } = {}): void {
+    const into = options.into ?? this;
+    if (!(into instanceof LinuxTree)) throw systemError("EXDEV", "link", this.#fullPath(path));
+    const from = this.#enter(path, "link", names());
+    const to = into.#enter(name, "link", targets());
+    if (libc().linkat(from, names().address, to, targets().address, 0) < 0) {
+      throw systemError(errnoName(errno()), "link", this.#fullPath(path), into.#fullPath(name));
+    }
   }
 
   rename(from: string, to: string, options: RenameOptions & { into?: Tree } = {}): void {

@@ -171,6 +171,10 @@ class OwnedTree implements Tree {
     this.#inner.makeNode(path, kind, device, mode);
   }
 
+  link(path: string, name: string, { into }: { into?: Tree } = {}): void {
+    this.#inner.link(path, name, { into: into instanceof OwnedTree ? into.#inner : into });
+  }
+
   unlink(path: string): void {
     this.#inner.unlink(path);
   }

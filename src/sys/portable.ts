@@ -38,6 +38,7 @@ export function portableFileSystem(): FileSystem {
       nanoseconds: false,
       ownership: !isWindows && Deno.uid() === 0,
       modes: !isWindows,
+      links: true,
       nodes: false,
       xattrs: false,
       exchange: false,
@@ -158,6 +159,13 @@ class PortableTree implements Tree {
       if (isWindows) Deno.symlinkSync(target, full, { type: "file" });
       else Deno.symlinkSync(target, full);
     });
+  }
+
+  link(path: string, name: string, { into = this }: { into?: Tree } = {}): void {
+    const full = this.#enter(path, "link");
+    if (!(into instanceof PortableTree)) throw systemError("EXDEV", "link", full, name);
+    const fullName = into.#enter(name, "link");
+    attempt("link", full, () => Deno.linkSync(full, fullName));
   }
 
   unlink(path: string): void {

@@ -18,6 +18,7 @@
 import { CommandError, CorruptionError, ProtocolError, SystemError, TransientError } from "../base/errors.ts";
 import { errorCode, reasonOf } from "../base/errors.ts";
 import type { FileSystemChoice } from "../sys/system.ts";
+import type { KeepAside } from "./kept_aside.ts";
 import type { OwnerChoice } from "./replica_owners.ts";
 import type { ReplicaStats } from "./replica_stats.ts";
 
@@ -33,6 +34,8 @@ export interface ApplyPlace {
   agent: string;
   /** @default {"auto"} */
   fileSystem?: FileSystemChoice;
+  /** What is kept before it is lost. @default nothing */
+  keepAside?: KeepAside;
   /** Under which numbers what the sender's users own lies here. @default {"number"} */
   owners?: OwnerChoice;
 }

@@ -20,6 +20,7 @@ import {
   TAKEN_BYTES,
   WAITS_FOR_ROOM,
 } from "./apply_messages.ts";
+import { KeptAside } from "./kept_aside.ts";
 import { Receiver } from "./receive.ts";
 import { openReplica, type Replica } from "./replica.ts";
 import { ownedReplica } from "./replica_owners.ts";
@@ -219,9 +220,15 @@ warm.catch(() => {});
 
 async function open(place: ApplyPlace, shared: SharedArrayBuffer): Promise<void> {
   await warm;
+  const system = systemFileSystem(place.fileSystem);
   // Before it is opened: recovery may set owners.
-  const { fileSystem, onAccounts } = ownedReplica(place, systemFileSystem(place.fileSystem));
-  const replica = openReplica({ ...place, fileSystem });
+  const { fileSystem, onAccounts } = ownedReplica(place, system);
+  const aside = place.keepAside && new KeptAside(place.keepAside, system);
+  const replica: Replica = openReplica({
+    ...place,
+    fileSystem,
+    keepBefore: aside && ((path, reason) => aside.keep(replica.live, path, reason)),
+  });
   host = new ApplyHost(replica, { agent: place.agent, shared, onAccounts });
   reply({ kind: "opened", replicaId: replica.replicaId });
 }

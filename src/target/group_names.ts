@@ -13,7 +13,7 @@ import { parentPath } from "../base/path.ts";
 import type { Op } from "../ops/op.ts";
 
 /** How an op touches a path. */
-type Use = "make" | "close" | "mkdir" | "attributes" | "remove" | "from" | "to" | "patch";
+type Use = "make" | "close" | "mkdir" | "attributes" | "remove" | "from" | "to" | "patch" | "link";
 
 const bits: Record<Use, number> = {
   make: 1,
@@ -24,10 +24,12 @@ const bits: Record<Use, number> = {
   to: 32,
   patch: 64,
   close: 128,
+  /** What is here gets a further name. */
+  link: 256,
 };
 
 const none = 0;
-const all = 255;
+const all = 511;
 
 function anyOf(...uses: Use[]): number {
   return uses.reduce((sum, use) => sum | bits[use], 0);
@@ -43,23 +45,29 @@ interface Barrier {
 /** What each use of a path cannot be mixed with, when the other came first. */
 const barriers: Record<Use | "read", Barrier> = {
   make: {
-    at: anyOf("remove", "from", "patch", "close"),
+    at: anyOf("remove", "from", "patch", "close", "link"),
     above: anyOf("remove", "from"),
-    below: anyOf("from", "to", "patch"),
+    below: anyOf("from", "to", "patch", "link"),
   },
   // A replay may find a transfer closed already; then its name must be as it left it.
-  close: { at: all, above: anyOf("remove", "from"), below: anyOf("from", "to", "patch") },
-  mkdir: { at: anyOf("remove", "from", "patch", "close"), above: anyOf("remove", "from"), below: none },
+  close: { at: all, above: anyOf("remove", "from"), below: anyOf("from", "to", "patch", "link") },
+  mkdir: {
+    at: anyOf("remove", "from", "patch", "close", "link"),
+    above: anyOf("remove", "from"),
+    below: none,
+  },
   attributes: { at: anyOf("from"), above: anyOf("from"), below: none },
   // What was made in a directory cannot be made again when a replay finds the directory gone.
   remove: {
-    at: anyOf("attributes", "from", "to", "patch", "close"),
+    at: anyOf("attributes", "from", "to", "patch", "close", "link"),
     above: anyOf("from"),
-    below: anyOf("make", "close", "mkdir", "attributes", "to", "patch"),
+    below: anyOf("make", "close", "mkdir", "attributes", "to", "patch", "link"),
   },
   from: { at: all, above: anyOf("make", "remove", "from", "to", "patch"), below: all },
   to: { at: all, above: anyOf("make", "remove", "from", "to", "patch"), below: all },
   patch: { at: all, above: anyOf("make", "remove", "from", "to", "patch"), below: none },
+  // A replay gives the further name to what is here then: it must be the same file.
+  link: { at: anyOf("remove", "from", "to"), above: anyOf("remove", "from", "to"), below: all },
   // Staging a copy reads the live file, which must show the ops before.
   read: { at: all, above: anyOf("make", "remove", "from", "to", "patch"), below: none },
 };
@@ -125,6 +133,8 @@ function usesOf(op: Op, isPatch: boolean): [path: string, use: Use | "read"][] {
       return [[op.path, "mkdir"]];
     case "attributes":
       return [[op.path, "attributes"]];
+    case "link":
+      return [[op.path, "link"], [op.to, "make"]];
     case "unlink":
     case "rmdir":
       return [[op.path, "remove"]];

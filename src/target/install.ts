@@ -6,7 +6,14 @@
 import { errorCode, SystemError } from "../base/errors.ts";
 import { parentPath, quote } from "../base/path.ts";
 import type { Op } from "../ops/op.ts";
-import type { AttributeChange, FileSystemAbilities, OpenFile, Stat, Tree } from "../sys/file_system.ts";
+import {
+  type AttributeChange,
+  type FileSystemAbilities,
+  type OpenFile,
+  sameFile,
+  type Stat,
+  type Tree,
+} from "../sys/file_system.ts";
 import { entryOf, setAttributes } from "./attributes.ts";
 import type { DirectoryKeeper } from "./directory_keeper.ts";
 import { applyJournal } from "./patch.ts";
@@ -63,6 +70,8 @@ export class Installer {
         return this.#makeDirectory(op);
       case "rename":
         return void this.#rename(sequence, op);
+      case "link":
+        return void this.#link(op);
       case "unlink":
         return void this.#unlink(op.path);
       case "rmdir":
@@ -128,11 +137,43 @@ export class Installer {
       // It was done before a crash.
       return this.#changeNames([path, to], () => {});
     }
+    // Between two names of one file the call does nothing.
+    if (!exchange && this.#areOne(path, to)) return this.#unlink(path);
     this.#changeNames([path, to], () => {
       if (!exchange) this.#lose(to, "replaced");
       keeper.withAccess([path, to], () => live.rename(path, to, { exchange }));
       keeper.moved(path, to, { exchange });
     });
+  }
+
+  #link({ path, to }: Op & { kind: "link" }): void {
+    const { live, staging, keeper } = this.#context;
+    if (this.#areOne(path, to)) return this.#changeNames([to], () => {});
+    const stat = live.stat(path);
+    if (stat === undefined) {
+      throw new SystemError("ENOENT", `Cannot link ${quote(to)} to ${quote(path)}: there is no such entry`);
+    }
+    this.#changeNames([to], () => {
+      if (live.stat(to) === undefined) {
+        return keeper.withAccess([path, to], () => live.link(path, to));
+      }
+      this.#lose(to, "replaced");
+      const name = keeper.withAccess([path], () => staging.createFurtherName(live, path));
+      try {
+        keeper.withAccess([to], () => staging.tree.rename(name, to, { into: live }));
+      } catch (error) {
+        staging.remove(name);
+        throw error;
+      }
+    });
+  }
+
+  /** Whether two paths are names of one file. */
+  #areOne(a: string, b: string): boolean {
+    const { live } = this.#context;
+    const [first, second] = [live.stat(a), live.stat(b)];
+    return first !== undefined && second !== undefined && first.kind !== "directory" &&
+      sameFile(first, second);
   }
 
   #unlink(path: string): void {

@@ -196,6 +196,7 @@ export function listed(
   const entry: ListedEntry = { path, kind, mode, uid, gid, size, mtimeNs, linkTarget };
   const xattrDigest = digestXattrs(xattrs);
   if (xattrDigest !== 0n) entry.xattrDigest = xattrDigest;
+  if (stat.linkCount > 1 && kind !== "directory") entry.file = stat.ino;
   return entry;
 }
 

@@ -40,7 +40,8 @@ export interface ReplicaOptions extends ReplicaPlaces {
   keepBefore?: (path: string, reason: LossReason) => void;
 }
 
-const CATALOG_NAME = "catalog.sqlite";
+/** Name of the catalog in the state directory of a replica. */
+export const CATALOG_NAME = "catalog.sqlite";
 const STAGING_NAME = "staging";
 
 /** Whether there is a replica at these places. */

@@ -70,6 +70,20 @@ export class ServedReplica {
     }
   }
 
+  /**
+   * Does something with the replica closed, recovered and out of reach of sources. Its session must have been closed.
+   *
+   * @throws {CommandError | CorruptionError | SystemError} If the replica cannot be opened.
+   */
+  atRest<T>(action: () => T): Promise<T> {
+    return this.#inTurn(async () => {
+      await this.#client?.close();
+      this.#client = undefined;
+      await this.#bringToRest();
+      return action();
+    });
+  }
+
   async #bringToRest(): Promise<void> {
     if (this.#client !== undefined) return await this.#client.hold(HELD_REASON);
     // Nobody has opened it since the last server, which may have left a group half done.

@@ -5,17 +5,27 @@
  */
 import { type AccountsStatus, accountsStatus, noAccountsStatus } from "../base/accounts.ts";
 import type { Clock } from "../base/clock.ts";
-import { reasonOf, RefusedError, UsageError } from "../base/errors.ts";
+import {
+  CommandError,
+  ProtocolError,
+  reasonOf,
+  RefusedError,
+  TransientError,
+  UsageError,
+} from "../base/errors.ts";
 import { limits } from "../base/limits.ts";
 import type { Log } from "../base/log.ts";
 import { isName, quote } from "../base/path.ts";
 import { AGENT } from "../base/version.ts";
-import type { ReplicaStatus } from "../base/status.ts";
+import type { PromotionResult, ReplicaStatus } from "../base/status.ts";
 import type { PairingStore } from "../store/pairing.ts";
+import { fencedReason, loadPromotion } from "../store/promotion.ts";
 import type { KeyPair } from "../wire/keys.ts";
+import { decodeMessage, encodeMessage } from "../wire/message.ts";
 import { type AcceptedSession, acceptSession } from "../wire/tcp_session.ts";
 import { type ApplyClient, dropPreparedWorker, prepareWorker, pump } from "./apply_client.ts";
 import type { ReplicaPlaces } from "./places.ts";
+import { demote, fence, promotionOf } from "./promote.ts";
 import { isReplica, readReplicaAccounts } from "./replica.ts";
 import { ServedReplica } from "./served_replica.ts";
 
@@ -90,10 +100,64 @@ export class TargetServer {
    * @throws {TransientError} If the machine's trouble left a group half done.
    */
   async hold(name: string, signal: AbortSignal): Promise<void> {
-    const hasOne = isName(name) && isReplica(this.#options.placesOf(name));
-    if (!hasOne) throw new UsageError(`Cannot hold ${quote(name)}: there is no such replica`);
+    this.#placesOfExisting(name, "hold");
     await this.#find(name).replica.hold(signal);
     this.#options.log.info(`"${name}" is held`);
+  }
+
+  /**
+   * Makes a replica the one that users work in. No source is let in any more.
+   *
+   * @param options.force A source that is connected is cut off.
+   * @throws {UsageError} If there is no such replica. @throws {CommandError} If its source is connected.
+   */
+  async promote(name: string, { force }: { force: boolean }): Promise<PromotionResult> {
+    const places = this.#placesOfExisting(name, "promote");
+    const served = this.#find(name);
+    // Of one that is promoted already the session is ending.
+    if (served.session && !force && !loadPromotion(places.stateDirectory)) {
+      throw new CommandError(
+        `Cannot promote ${quote(name)}: its source is connected (${served.session.peer}); ` +
+          `stop it first, or use --force`,
+      );
+    }
+    const { clock, log } = this.#options;
+    fence(places, clock.nowMs());
+    await served.session?.close();
+    const result = await served.replica.atRest(() => promotionOf(places));
+    log.info(`"${name}" is promoted`);
+    return result;
+  }
+
+  /** Tells a source since when its replica is promoted, and lets it in again if it says that it is equal to it. */
+  async #failBack(session: AcceptedSession): Promise<void> {
+    const { name } = session.request;
+    const promotedAt = loadPromotion(this.#options.placesOf(name).stateDirectory)?.promotedAt ?? "";
+    await session.send(encodeMessage({ type: "report", report: { kind: "promoted", promotedAt } }));
+    const answer = await session.receive();
+    if (!answer) return;
+    const { type } = decodeMessage(answer);
+    if (type !== "compared") throw new ProtocolError(`Cannot end the promotion: "${type}" came instead`);
+    await this.#demote(name);
+  }
+
+  /** Lets a source in again. @returns Whether the replica was promoted. @throws {UsageError} If there is none. */
+  async demote(name: string): Promise<boolean> {
+    this.#placesOfExisting(name, "lift the fence of");
+    return await this.#demote(name);
+  }
+
+  async #demote(name: string): Promise<boolean> {
+    const places = this.#options.placesOf(name);
+    const wasPromoted = await this.#find(name).replica.atRest(() => demote(places));
+    if (wasPromoted) this.#options.log.info(`"${name}" takes a source again`);
+    return wasPromoted;
+  }
+
+  #placesOfExisting(name: string, verb: string): ReplicaPlaces {
+    const places = isName(name) ? this.#options.placesOf(name) : undefined;
+    if (places && isReplica(places)) return places;
+    throw new UsageError(`Cannot ${verb} ${quote(name)}: there is no such replica`);
   }
 
   async #accept(): Promise<Deno.TcpConn | undefined> {
@@ -125,6 +189,8 @@ export class TargetServer {
           return await this.#replicate(session);
         case "restore":
           return await this.#options.sendBack(session.request.name, session);
+        case "failback":
+          return await this.#failBack(session);
         case "inspect":
           // Pairing: that the key is bound is all that was wanted.
           return;
@@ -152,6 +218,11 @@ export class TargetServer {
   async #replicate(session: AcceptedSession): Promise<void> {
     const { name } = session.request;
     const served = this.#find(name);
+    const promotion = loadPromotion(this.#options.placesOf(name).stateDirectory);
+    if (promotion) {
+      await session.refuse(fencedReason(name, promotion));
+      throw new RefusedError(`Cannot serve ${session.peer}: replica "${name}" was promoted`);
+    }
     if (served.session) {
       await session.refuse(`replica "${name}" is being replicated to by ${served.session.peer}`);
       throw new RefusedError(`Cannot serve ${session.peer}: replica "${name}" is in use`);
@@ -179,10 +250,16 @@ export class TargetServer {
   }
 
   async #endReplication(served: Served, session: AcceptedSession): Promise<void> {
-    served.past = await this.#statusOf(served);
-    await served.replica.close();
-    served.session = undefined;
-    Object.assign(served.past, { connected: false, peer: "", state: "disconnected", reason: "" });
+    try {
+      served.past = await this.#statusOf(served);
+    } catch (error) {
+      // A promotion has ended the Worker: it tells nothing any more.
+      if (!(error instanceof TransientError)) throw error;
+    } finally {
+      await served.replica.close();
+      served.session = undefined;
+      Object.assign(served.past, { connected: false, peer: "", state: "disconnected", reason: "" });
+    }
     this.#options.log.info(`${session.peer} left "${served.name}"`);
   }
 
@@ -215,7 +292,10 @@ export class TargetServer {
   }
 
   async #statusOf({ name, session, replica, past }: Served): Promise<ReplicaStatus> {
-    if (!session) return past;
+    if (!session) {
+      const promotedAt = loadPromotion(this.#options.placesOf(name).stateDirectory)?.promotedAt ?? "";
+      return { ...past, promotedAt, state: promotedAt === "" ? past.state : "promoted" };
+    }
     const line = session.stats;
     const applied = await replica.client?.stats();
     const opsReceived = { ...past.opsReceived };
@@ -231,6 +311,7 @@ export class TargetServer {
       lastAppliedSequence: applied?.lastAppliedSequence ?? past.lastAppliedSequence,
       lastDurableSequence: applied?.lastDurableSequence ?? past.lastDurableSequence,
       pendingOpenFiles: applied?.pendingOpenFiles ?? 0,
+      promotedAt: "",
       packetsReceived: past.packetsReceived + line.packetsReceived,
       bytesReceived: past.bytesReceived + line.bytesReceived,
       bytesSent: past.bytesSent + line.bytesSent,
@@ -251,6 +332,7 @@ const unseenReplica: ReplicaStatus = {
   lastAppliedSequence: 0,
   lastDurableSequence: 0,
   pendingOpenFiles: 0,
+  promotedAt: "",
   packetsReceived: 0,
   bytesReceived: 0,
   bytesSent: 0,

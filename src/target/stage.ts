@@ -65,6 +65,7 @@ export class Stager {
    */
   stage(sequence: number, op: Op): Step | undefined {
     for (const path of opPaths(op)) refuseReserved(path);
+    if (op.kind === "link") refuseReserved(op.path);
     switch (op.kind) {
       case "file":
         return { sequence, op, ...this.#stageFile(op) };

@@ -1,6 +1,6 @@
 /**
  * The staging directory: where new versions and patch journals are built before they become live. A name there says
- * what it is: `f…` a whole file, `l…` a symbolic link, `n…` a node, `t…` a transfer, `p…` a patch journal. Only what the catalog
+ * what it is: `f…` a whole file, `l…` a symbolic link, `n…` a node, `h…` a further name of a live file, `t…` a transfer, `p…` a patch journal. Only what the catalog
  * names outlives a crash; recovery removes the rest. No name is used twice: that a name of the catalog is gone says
  * that it was made live.
  * @module
@@ -10,7 +10,7 @@ import type { OpenFile, Tree } from "../sys/file_system.ts";
 import { attempt } from "./trouble.ts";
 
 /** What a staged name holds. */
-export type StagedKind = "f" | "l" | "n" | "t" | "p";
+export type StagedKind = "f" | "l" | "n" | "h" | "t" | "p";
 
 /** The staging directory of one replica. */
 export class Staging {
@@ -43,6 +43,13 @@ export class Staging {
     return name;
   }
 
+  /** Gives what is at a path of another tree a further name here. */
+  createFurtherName(of: Tree, path: string): string {
+    const name = this.#newName("h");
+    of.link(path, name, { into: this.tree });
+    return name;
+  }
+
   /** Removes a name, if it is there. */
   remove(name: string): void {
     attempt(() => this.tree.unlink(name));
@@ -53,9 +60,9 @@ export class Staging {
     for (const { name } of this.tree.list("")) if (!kept.has(name)) this.remove(name);
   }
 
-  /** Removes what the catalog never names: whole files, links and nodes. For a full disk, on which it cannot be asked. */
+  /** Removes what the catalog never names: whole files, links, nodes and further names. For a full disk, on which it cannot be asked. */
   cleanUnnamed(): void {
-    for (const { name } of this.tree.list("")) if (/^[fln]-/.test(name)) this.remove(name);
+    for (const { name } of this.tree.list("")) if (/^[flnh]-/.test(name)) this.remove(name);
   }
 
   #newName(kind: StagedKind): string {

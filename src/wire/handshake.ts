@@ -16,7 +16,7 @@
  * answer         0, u16 size, Noise message 2      or      1, code u8, u16 size, reason (UTF-8, in the clear)
  *
  * Noise_IKpsk2_25519_…   prologue = preamble
- *  payload of 1  wants u8, name string16, fields          wants: 1 replicate · 2 restore · 3 inspect
+ *  payload of 1  wants u8, name string16, fields          wants: 1 replicate · 2 restore · 3 inspect · 4 failback
  *  payload of 2  features u32, answer bytes16, fields
  *  payload of 3  empty
  *  fields        (tag u8, bytes16)*   1 token id; a reader skips unknown tags below 128 and refuses others
@@ -55,9 +55,9 @@ const NAME_SIZE_MAX = 255;
 export const answerStatus = { accepted: 0, refused: 1 } as const;
 
 /** What a peer comes for. */
-export type SessionPurpose = "replicate" | "restore" | "inspect";
+export type SessionPurpose = "replicate" | "restore" | "inspect" | "failback";
 
-const purposeCodes: Record<SessionPurpose, number> = { replicate: 1, restore: 2, inspect: 3 };
+const purposeCodes: Record<SessionPurpose, number> = { replicate: 1, restore: 2, inspect: 3, failback: 4 };
 const purposeNames = new Map(
   Object.entries(purposeCodes).map(([name, code]) => [code, name as SessionPurpose]),
 );

@@ -8,12 +8,15 @@
  * │ flags │ [directory] │ name │ size │ mtime i64 ns │ [mode] │ [owner] │ [link] │
  * └───────┴─────────────┴──────┴──────┴──────────────┴────────┴─────────┴────────┘
  *
- *  flags      kind in bits 0–2; what is there: bit 3 directory, bit 4 mode, bit 5 owner, else as in the entry before
+ *  flags      kind in bits 0–2; what is there: bit 3 directory, bit 4 mode, bit 5 owner, else as in the entry before;
+ *             bit 6 xattrs, bit 7 file
  *  directory  path
  *  name       varint size, raw bytes; empty for the root itself
  *  size       varint
  *  mode       u16
  *  owner      uid u32 · gid u32
+ *  xattrs     digest i64
+ *  file       number i64, of one that has several names
  *  link       target bytes16, of a symlink only
  * ```
  *
@@ -40,6 +43,8 @@ export interface ListedEntry {
   linkTarget: string;
   /** Digest of its extended attributes. @default {0n}, of none */
   xattrDigest?: bigint;
+  /** Number of the file, of one that has several names. @default {undefined}, it has one */
+  file?: bigint;
 }
 
 const kindCodes: Record<Kind, number> = {
@@ -59,7 +64,7 @@ const HAS_DIRECTORY = 0x08;
 const HAS_MODE = 0x10;
 const HAS_OWNER = 0x20;
 const HAS_XATTRS = 0x40;
-const FLAGS_MASK = KIND_MASK | HAS_DIRECTORY | HAS_MODE | HAS_OWNER | HAS_XATTRS;
+const HAS_FILE = 0x80;
 /** Bytes of the shortest entry. */
 const ENTRY_SIZE_MIN = 11;
 
@@ -113,7 +118,8 @@ function encodeEntry(entry: ListedEntry, shared: Shared, writer: ByteWriter): vo
   const isOtherOwner = shared.uid !== uid || shared.gid !== gid;
   writer.u8(
     kindCodes[kind] | (isElsewhere ? HAS_DIRECTORY : 0) | (isOtherMode ? HAS_MODE : 0) |
-      (isOtherOwner ? HAS_OWNER : 0) | (entry.xattrDigest ? HAS_XATTRS : 0),
+      (isOtherOwner ? HAS_OWNER : 0) | (entry.xattrDigest ? HAS_XATTRS : 0) |
+      (entry.file === undefined ? 0 : HAS_FILE),
   );
   if (isElsewhere) encodePath(shared.directory = path.slice(0, directorySize), writer);
   encodeName(path.slice(nameStart), writer);
@@ -121,6 +127,7 @@ function encodeEntry(entry: ListedEntry, shared: Shared, writer: ByteWriter): vo
   if (isOtherMode) writer.u16(shared.mode = mode);
   if (isOtherOwner) writer.u32(shared.uid = uid).u32(shared.gid = gid);
   if (entry.xattrDigest) writer.i64(BigInt.asIntN(64, entry.xattrDigest));
+  if (entry.file !== undefined) writer.i64(BigInt.asIntN(64, entry.file));
   if (kind === "symlink" || isDevice(kind)) encodePath(linkTarget, writer);
 }
 
@@ -128,7 +135,6 @@ function decodeEntry(reader: ByteReader, shared: Shared): ListedEntry {
   const flags = reader.u8();
   const kind = kindNames[flags & KIND_MASK];
   if (kind === undefined) throw new ProtocolError("Cannot decode listing: a kind is unknown");
-  if (flags > FLAGS_MASK) throw new ProtocolError(`Cannot decode listing: flags ${flags}`);
   const path = decodeEntryPath(reader, flags, shared);
   const [size, mtimeNs] = [reader.varint(), reader.i64()];
   if (flags & HAS_MODE) shared.mode = reader.u16();
@@ -138,9 +144,11 @@ function decodeEntry(reader: ByteReader, shared: Shared): ListedEntry {
   }
   const { mode, uid, gid } = shared;
   const xattrDigest = flags & HAS_XATTRS ? BigInt.asUintN(64, reader.i64()) : 0n;
+  const file = flags & HAS_FILE ? BigInt.asUintN(64, reader.i64()) : undefined;
   const linkTarget = kind === "symlink" || isDevice(kind) ? pathFromBytes(reader.bytes16()) : "";
   const entry: ListedEntry = { path, kind, mode, uid, gid, size, mtimeNs, linkTarget };
   if (xattrDigest !== 0n) entry.xattrDigest = xattrDigest;
+  if (file !== undefined) entry.file = file;
   return entry;
 }
 

@@ -402,6 +402,7 @@ const abilityMembers: Members<FileSystemAbilities> = {
   nanoseconds: false,
   ownership: false,
   modes: false,
+  links: false,
   nodes: false,
   xattrs: false,
   exchange: false,

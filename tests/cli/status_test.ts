@@ -218,6 +218,7 @@ Deno.test({
         lastAppliedSequence: lane.lastAckedSequence,
         lastDurableSequence: lane.lastAckedSequence,
         pendingOpenFiles: 0,
+        promotedAt: "",
         packetsReceived: replica.packetsReceived,
         bytesReceived: replica.bytesReceived,
         bytesSent: replica.bytesSent,

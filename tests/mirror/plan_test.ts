@@ -42,7 +42,7 @@ const held: Held = {
   ino: 77n,
   trusted: true,
 };
-const all = { ownership: true, modes: true, nanoseconds: true, nodes: true, xattrs: true };
+const all = { ownership: true, modes: true, nanoseconds: true, links: true, nodes: true, xattrs: true };
 /** An entry that was learned from the receiver's listing. */
 const listed = { ctimeNs: 0n, dev: 0, ino: 0n };
 
@@ -234,7 +234,14 @@ for (const row of rows) {
 }
 
 Deno.test("sendableAttributes() names what the receiver can hold", () => {
-  const none = { ownership: false, modes: false, nanoseconds: false, nodes: false, xattrs: false };
+  const none = {
+    ownership: false,
+    modes: false,
+    nanoseconds: false,
+    links: false,
+    nodes: false,
+    xattrs: false,
+  };
   assertEquals(sendableAttributes(file, all), { mode: 0o644, uid: 1000, gid: 100, mtimeNs: T });
   assertEquals(sendableAttributes({ ...file, kind: "symlink" }, all), { uid: 1000, gid: 100, mtimeNs: T });
   assertEquals(sendableAttributes(file, { ...all, ownership: false }), { mode: 0o644, mtimeNs: T });

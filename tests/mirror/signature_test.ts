@@ -155,6 +155,15 @@ testWithEach("hashBlocks() marks blocks that lie in a hole, and reads none of th
   fc.assert(property, { numRuns: 300 });
 });
 
+testWithEach("hashBlocks() keeps within its blocks when a file that ends in a hole grows", () => {
+  let size = 5_000;
+  const file = memoryFile(new Uint8Array(0));
+  Object.assign(file, { stat: () => ({ size: size += 10_000 }), nextData: () => undefined });
+  const hashes = hashBlocks(file, { blockSize: 4096, start: 0, end: 50_000 });
+  assert(hashes.length <= blockCount(50_000, 4096) * BLOCK_HASH_SIZE);
+  assertEquals(hashes, hashHole(15_000, 4096));
+});
+
 testWithEach("a hole has a mark that differs from the hash of zeros", () => {
   const zeros = new Uint8Array(4096 * 2 + 1);
   const file = memoryFile(zeros, []);

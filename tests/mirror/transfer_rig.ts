@@ -60,7 +60,14 @@ export class Rig implements AsyncDisposable {
     this.#countsOnly = options.countsOnly ?? false;
     this.#directory = directory;
     this.tree = systemFileSystem().openTree(directory.path);
-    const abilities = { ownership: true, modes: true, nanoseconds: true, nodes: true, xattrs: true };
+    const abilities = {
+      ownership: true,
+      modes: true,
+      nanoseconds: true,
+      links: true,
+      nodes: true,
+      xattrs: true,
+    };
     this.policy = {
       abilities,
       opDataSize: limits.opDataSizeMax,

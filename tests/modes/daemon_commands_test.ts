@@ -104,6 +104,7 @@ const target: TargetStatus = {
     lastAppliedSequence: 100,
     lastDurableSequence: 99,
     pendingOpenFiles: 1,
+    promotedAt: "",
     packetsReceived: 7,
     bytesReceived: 3 * 1024 * 1024,
     bytesSent: 10,

@@ -153,6 +153,7 @@ const anyOp: Record<OpKind, fc.Arbitrary<unknown>> = {
   file: fc.record({ path, attributes, data }),
   open: fc.record({ transfer, path, base: fc.constantFrom("empty", "copy", "patch") }),
   block: fc.record({ transfer, offset: u53, data }),
+  link: fc.record({ path, to: path }),
   hole: fc.record({ transfer, offset: u53, size: u53 }),
   close: fc.record({ transfer, path, size: u53, attributes }),
   abandon: fc.record({ transfer: u32 }),

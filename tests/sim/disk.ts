@@ -279,10 +279,9 @@ export class SimulatedTree implements Tree {
     this.#add(`make ${kind}`, path, (parent) => this.disk.make(kind, mode, parent, device));
   }
 
-  /** One more name for a file; no call of the product, but one of those that change a source. */
-  link(path: string, to: string): void {
+  link(path: string, to: string, { into = this as Tree }: { into?: Tree } = {}): void {
     const inode = this.#existing("link", path);
-    const { directory, name } = this.#place("link", to);
+    const { directory, name } = (into as SimulatedTree).#place("link", to);
     if (directory.entries.has(name)) fail("EEXIST", "link", to);
     if (inode.kind === "directory") fail("EPERM", "link", path);
     inode.linkCount++;

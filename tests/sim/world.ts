@@ -263,11 +263,17 @@ interface Line {
   attributes: string;
   /** Digest of a file, target of a link. */
   contents: string;
+  /** The first path of the same file; `""` if this is it. */
+  sameAs: string;
 }
 
 /** All entries of a tree, in order. */
-function* linesOf(tree: Tree, path = ""): Generator<[string, Line]> {
-  const { kind, mode, uid, gid, mtimeNs, size } = tree.stat(path)!;
+function* linesOf(
+  tree: Tree,
+  path = "",
+  firstNames = new Map<bigint, string>(),
+): Generator<[string, Line]> {
+  const { kind, mode, uid, gid, mtimeNs, size, ino, linkCount } = tree.stat(path)!;
   const contents = kind === "symlink"
     ? tree.readLink(path)
     : kind === "file"
@@ -275,10 +281,12 @@ function* linesOf(tree: Tree, path = ""): Generator<[string, Line]> {
     : "";
   const xattrs = tree.xattrs(path).map(({ name, value }) => ` ${name}=${hex(value)}`).join("");
   const attributes = `${kind === "symlink" ? "" : mode.toString(8)} ${uid}:${gid} ${mtimeNs}${xattrs}`;
-  yield [path || ".", { kind, size: kind === "file" ? size : 0, attributes, contents }];
+  const sameAs = kind !== "directory" && linkCount > 1 ? firstNames.get(ino) ?? "" : "";
+  if (sameAs === "") firstNames.set(ino, path);
+  yield [path || ".", { kind, size: kind === "file" ? size : 0, attributes, contents, sameAs }];
   if (kind !== "directory") return;
   for (const name of tree.list(path).map((entry) => entry.name).sort()) {
-    yield* linesOf(tree, joinPath(path, name));
+    yield* linesOf(tree, joinPath(path, name), firstNames);
   }
 }
 
@@ -289,6 +297,6 @@ function digestOf(tree: Tree, path: string, size: number): string {
   return createHash("sha256").update(bytes).digest("hex").slice(0, 16);
 }
 
-function textOf(path: string, { kind, size, attributes, contents }: Line): string {
-  return `${path} ${kind} ${attributes} ${size} ${contents}`;
+function textOf(path: string, { kind, size, attributes, contents, sameAs }: Line): string {
+  return `${path} ${kind} ${attributes} ${size} ${contents} ${sameAs}`;
 }

@@ -37,6 +37,7 @@ const welcome: Welcome = {
     nanoseconds: true,
     ownership: true,
     modes: true,
+    links: true,
     nodes: true,
     xattrs: true,
     exchange: true,

@@ -49,6 +49,10 @@ export function someHeld(kind: Held["kind"], number: number): Held {
     dev: number % 2,
     ino: number === 0 ? 0n : 18_446_744_073_709_551_600n + BigInt(number % 4),
     trusted: number !== 3,
+    ...(number % 3 === 1 ? { xattrDigest: 2n ** 64n - BigInt(number) } : undefined),
+    ...(number % 3 === 2 && kind !== "directory"
+      ? { linkGroup: number % 2 === 0 ? number : -number * 2 ** 40 }
+      : undefined),
   };
 }
 

@@ -36,6 +36,29 @@ Deno.test("Index gives back what was set, for every kind", () => {
   assertEquals(index.children("").sort(), kinds.toSorted());
 });
 
+Deno.test("Index knows all names of an identity, and which names are one file at the target", () => {
+  const index = indexOf("a", "d/", "d/b", "c", "d/e", "f");
+  const file = (ino: bigint, linkGroup?: number) => ({ ...someHeld("file", 1), dev: 7, ino, linkGroup });
+  index.set("a", file(5n, -9), 1);
+  index.set("d/b", file(5n, -9), 1);
+  index.set("c", file(5n), 1);
+  index.set("d/e", file(6n, -9), 1);
+  assertEquals(index.namesOf(7, 5n).sort(), ["a", "c", "d/b"]);
+  assertEquals([index.namesOf(7, 99n), index.namesOf(8, 5n), index.namesOf(7, 0n)], [[], [], []]);
+  assertEquals(index.linkedWith("a").sort(), ["d/b", "d/e"]);
+  assertEquals([index.linkedWith("c"), index.linkedWith("f"), index.linkedWith("nowhere")], [[], [], []]);
+  index.move("d/b", "g", 2);
+  index.remove("d/e", 3);
+  assertEquals([index.linkedWith("a"), index.linkedWith("g")], [["g"], ["a"]]);
+  index.exchange("g", "c", 4);
+  assertEquals([index.linkedWith("a"), index.isLinked("a"), index.isLinked("g")], [["c"], true, false]);
+  index.set("c", file(5n), 5);
+  assertEquals([index.linkedWith("a"), index.isLinked("a")], [[], false]);
+  index.clear();
+  index.set("a", file(5n, -9), 0);
+  assertEquals(index.linkedWith("a"), []);
+});
+
 Deno.test("Index answers nothing for what it does not hold", () => {
   const index = indexOf("d/", "d/f");
   for (const path of ["", "x", "d/x", "d/f/x", "x/y", "d/", "/d", "D"]) {

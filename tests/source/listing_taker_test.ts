@@ -65,7 +65,14 @@ class Bench {
       },
     });
     const nothing = () => {};
-    const abilities = { ownership: true, modes: true, nanoseconds: true, nodes: true, xattrs: true };
+    const abilities = {
+      ownership: true,
+      modes: true,
+      nanoseconds: true,
+      links: true,
+      nodes: true,
+      xattrs: true,
+    };
     return {
       tree,
       index: this.index,

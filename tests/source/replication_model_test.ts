@@ -120,7 +120,12 @@ function xattrsOf(root: string, path: string): string {
 }
 
 /** A tree as text, a line an entry. */
-function linesOf(root: string, path = "", lines: string[] = []): string[] {
+function linesOf(
+  root: string,
+  path = "",
+  lines: string[] = [],
+  firstNames = new Map<bigint, string>(),
+): string[] {
   const at = `${root}/${path}`;
   const stat = lstatSync(at, { bigint: true });
   const kind = stat.isDirectory()
@@ -137,9 +142,17 @@ function linesOf(root: string, path = "", lines: string[] = []): string[] {
     : "";
   const mode = kind === "symlink" ? "" : (Number(stat.mode) & 0o7777).toString(8);
   const xattrs = xattrsOf(root, path);
-  lines.push(`${path || "."} ${kind} ${mode} ${stat.uid}:${stat.gid} ${stat.mtimeNs} ${contents}${xattrs}`);
+  const isFurther = kind !== "directory" && stat.nlink > 1n && firstNames.has(stat.ino);
+  if (!isFurther) firstNames.set(stat.ino, path);
+  lines.push(
+    `${path || "."} ${kind} ${mode} ${stat.uid}:${stat.gid} ${stat.mtimeNs} ${contents}${xattrs}${
+      isFurther ? ` = ${firstNames.get(stat.ino)}` : ""
+    }`,
+  );
   if (kind === "directory") {
-    for (const name of readdirSync(at).sort()) linesOf(root, path === "" ? name : `${path}/${name}`, lines);
+    for (const name of readdirSync(at).sort()) {
+      linesOf(root, path === "" ? name : `${path}/${name}`, lines, firstNames);
+    }
   }
   return lines;
 }

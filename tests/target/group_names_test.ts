@@ -7,6 +7,7 @@ const close = (path: string): Op => ({ kind: "close", transfer: 1, path, size: 0
 const unlink = (path: string): Op => ({ kind: "unlink", path });
 const rmdir = (path: string): Op => ({ kind: "rmdir", path });
 const attributes = (path: string): Op => ({ kind: "attributes", path, attributes: plain });
+const link = (path: string, to: string): Op => ({ kind: "link", path, to });
 const copy = (path: string): Op => ({ kind: "open", transfer: 2, path, base: "copy" });
 
 /** Ops that may share a group, and pairs that may not: why, first, second. */
@@ -23,6 +24,14 @@ const together: [why: string, ops: Op[]][] = [
   ["work in what was renamed", [rename("d", "e"), file("e/f", ""), attributes("e"), mkdir("e/g")]],
   ["a rename into a directory that is made sure of", [mkdir("d"), rename("a", "d/a")]],
   ["a transfer and its attributes", [close("f"), attributes("f"), mkdir("d"), close("d/f")]],
+  ["a file with its names", [
+    file("a", ""),
+    link("a", "d/b"),
+    link("a", "c"),
+    attributes("c"),
+    link("c", "e"),
+  ]],
+  ["a transfer with its names", [close("a"), link("a", "b"), attributes("a")]],
   ["a copy beside what changes", [file("a", ""), copy("b"), rename("c", "d")]],
 ];
 const apart: [why: string, first: Op, second: Op][] = [
@@ -46,6 +55,14 @@ const apart: [why: string, first: Op, second: Op][] = [
   ["a transfer over a file", file("a", ""), close("a")],
   ["a transfer that is removed", close("a"), unlink("a")],
   ["a copy of what changes", file("a", ""), copy("a")],
+  ["a new file under a name that was linked", link("a", "b"), file("a", "")],
+  ["a transfer to a name that was linked", link("a", "b"), close("a")],
+  ["a link to what was linked", link("a", "b"), link("c", "a")],
+  ["a removal of a name that was linked", link("a", "b"), unlink("a")],
+  ["a rename of a name that was linked", link("a", "b"), rename("a", "c")],
+  ["a rename of a directory in which a name was linked", link("d/a", "b"), rename("d", "c")],
+  ["a link to what came by a rename", rename("a", "b"), link("b", "c")],
+  ["a link below what came by a rename", rename("a", "b"), link("b/f", "c")],
   ["a copy inside what is renamed", rename("a", "b"), copy("b/f")],
 ];
 

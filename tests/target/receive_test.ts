@@ -59,6 +59,7 @@ Deno.test("Receiver applies each kind of op, and counts it", async () => {
     { kind: "rmdir", path: "e" },
     { kind: "node", path: "d/null", node: "character", device: "1:3", attributes: { mode: 0o666 } },
     rename("big", "d/big"),
+    { kind: "link", path: "d/f", to: "d/again" },
     { kind: "attributes", path: "d/big", attributes: { mode: 0o600, uid: 1, gid: 2, mtimeNs: -5n } },
     { kind: "attributes", path: "", attributes: { mode: 0o711, mtimeNs: 99n } },
   );
@@ -70,6 +71,7 @@ Deno.test("Receiver applies each kind of op, and counts it", async () => {
   assertEquals(tree.stat("d")!.mtimeNs, owner.mtimeNs);
   assertEquals(tree.readLink("d/l"), "../anywhere\udcff");
   assertEquals(read(`${h.live}/d/big`), "1\x003456");
+  assertEquals(tree.stat("d/again")!.ino, tree.stat("d/f")!.ino);
   const { kind, device, mode: nodeMode } = tree.stat("d/null")!;
   assertEquals({ kind, device, nodeMode }, { kind: "character", device: "1:3", nodeMode: 0o666 });
   assertEquals(tree.stat("d/big")!.mtimeNs, -5n);
@@ -85,7 +87,7 @@ Deno.test("Receiver applies each kind of op, and counts it", async () => {
     mkdir: 2,
   };
   assertEquals(stats.opsReceived, { ...expected, attributes: 2 } as typeof stats.opsReceived);
-  assertEquals([stats.dataBytes, stats.errors, stats.lastDurableSequence], [13, 0, 18]);
+  assertEquals([stats.dataBytes, stats.errors, stats.lastDurableSequence], [13, 0, 19]);
 });
 
 Deno.test("Receiver skips ops that it has, refuses a gap, and acks in order", async () => {

@@ -119,7 +119,7 @@ function wrapTree(tree: Tree, listener: CallListener): Tree {
     const isCreating = method === "open" && (args[1] as { access: string }).access === "create";
     const path = typeof args[0] === "string" ? args[0] : "";
     const options = args[2] as { into?: Tree } | undefined;
-    if (method === "rename" && options?.into) args[2] = { ...options, into: original(options.into) };
+    if (options?.into) args[2] = { ...options, into: original(options.into) };
     const call = { method: isCreating ? "create" : method, path, root: tree.rootPath, arguments: args };
     listener.before?.(call);
     let result = run();

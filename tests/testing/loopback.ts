@@ -543,6 +543,8 @@ export function lookBelow(path: string): Hint {
 /** An op in one line: `rename a → b`, `file a (5 bytes)`, `attributes d: mode mtimeNs`. */
 export function opText(op: Op): string {
   switch (op.kind) {
+    case "link":
+      return `link ${quoted(op.path)} as ${quoted(op.to)}`;
     case "rename":
       return `${op.exchange ? "exchange" : "rename"} ${quoted(op.path)} → ${quoted(op.to)}`;
     case "file":

@@ -12,6 +12,7 @@
 import type {
   FlushResult,
   LaneStatus,
+  PromotionResult,
   ReplicaStatus,
   SourceStatus,
   TargetStatus,
@@ -160,6 +161,18 @@ export class Replication implements AsyncDisposable {
     if (code !== 0) throw new Error(`Cannot go on: ${this.daemon!.describe()} ended with ${code}`);
   }
 
+  /** Ends `watch-source` as a crash would. */
+  async kill(): Promise<void> {
+    this.daemon!.kill("SIGKILL");
+    await this.daemon!.ended();
+  }
+
+  /** Runs `promote` on the target's machine. */
+  async promote(args: string[] = [], options: RunOptions = {}): Promise<PromotionResult> {
+    const all = ["promote", NAME, "--root", this.#holder ? this.root : this.directory, "--json", ...args];
+    return JSON.parse((await run(all, { expectCode: 0, ...options })).stdout);
+  }
+
   /**
    * Runs `flush`.
    *
@@ -219,7 +232,7 @@ export class Replication implements AsyncDisposable {
 
   /** Asserts that source and replica are equal, root included. */
   assertEqual(options: CompareOptions = {}): Promise<void> {
-    return assertSameTree(this.source, this.replica, { root: true, ...options });
+    return assertSameTree(this.source, this.replica, { root: true, hardLinks: true, ...options });
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

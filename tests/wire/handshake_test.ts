@@ -292,7 +292,7 @@ Deno.test("answerHandshake() refuses cipher none where the target does not allow
 });
 
 Deno.test("decodeRequest() takes every purpose, skips optional fields and refuses the rest", () => {
-  for (const wants of ["replicate", "restore", "inspect"] as const) {
+  for (const wants of ["replicate", "restore", "inspect", "failback"] as const) {
     assertEquals(decodeRequest(encodeRequest({ name: "ä", wants })), { name: "ä", wants });
   }
   const tokenId = new Uint8Array(16).fill(5);
@@ -303,7 +303,7 @@ Deno.test("decodeRequest() takes every purpose, skips optional fields and refuse
   for (const bad of ["800000", "01010000", "7f0100", "7f"]) {
     assertThrows(() => decodeRequest(concatBytes(plain, bytes(bad))), ProtocolError);
   }
-  assertThrows(() => decodeRequest(bytes("040000")), ProtocolError, "purpose");
+  assertThrows(() => decodeRequest(bytes("050000")), ProtocolError, "purpose");
   const longName = encodeRequest({ name: "x".repeat(256), wants: "inspect" });
   assertThrows(() => decodeRequest(longName), ProtocolError, "too long");
 });

@@ -38,7 +38,7 @@ function reviveMessage(written: Record<string, unknown>): Message {
   }
   if (message.type === "listing" || message.type === "digests") {
     for (const entry of message.entries as Record<string, unknown>[]) {
-      for (const name of ["mtimeNs", "ctimeNs"]) {
+      for (const name of ["mtimeNs", "ctimeNs", "xattrDigest", "file"]) {
         if (entry[name] !== undefined) entry[name] = BigInt(entry[name] as string);
       }
       // What is not there is undefined, which JSON cannot say.
