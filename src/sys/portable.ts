@@ -44,6 +44,7 @@ export function portableFileSystem(): FileSystem {
       confined: false,
       syncAll: false,
     },
+    tellsFileUse: false,
     openTree(rootPath, { confined = false } = {}): Tree {
       const absolute = attempt("open directory", rootPath, () => Deno.realPathSync(rootPath));
       if (!attempt("open directory", absolute, () => Deno.statSync(absolute)).isDirectory) {
@@ -123,6 +124,11 @@ class PortableTree implements Tree {
       throw systemError("ELOOP", "open", full);
     }
     return file;
+  }
+
+  /** There is no call that tells. */
+  useOf(_path: string): undefined {
+    return undefined;
   }
 
   readLink(path: string): string {
