@@ -201,6 +201,25 @@ export interface SourceStatus {
   problems: ProblemStatus[];
 }
 
+/** A file that waits because a program on the target uses it, or that waits behind such a one. */
+export interface PendingStatus {
+  /** Relative to the root. */
+  path: string;
+  /** In words. */
+  reason: string;
+  /** ISO 8601; since the source runs. */
+  since: string;
+}
+
+/** A file in use on a target that changes wait for. */
+export interface OpenFileStatus {
+  /** Relative to the replica. */
+  path: string;
+  use: "open" | "locked";
+  /** ISO 8601. */
+  since: string;
+}
+
 /** A target's view of one replica. */
 export interface ReplicaStatus {
   name: string;
@@ -211,7 +230,9 @@ export interface ReplicaStatus {
   reason: string;
   lastAppliedSequence: number;
   lastDurableSequence: number;
+  /** Files in use that changes wait for; `openFiles` names some of them. */
   pendingOpenFiles: number;
+  openFiles: OpenFileStatus[];
   packetsReceived: number;
   bytesReceived: number;
   bytesSent: number;

@@ -18,7 +18,8 @@
 import { CommandError, CorruptionError, ProtocolError, SystemError, TransientError } from "../base/errors.ts";
 import { errorCode, reasonOf } from "../base/errors.ts";
 import type { FileSystemChoice } from "../sys/system.ts";
-import type { ReplicaStats } from "./replica_stats.ts";
+import type { OpenFileRule } from "./open_files.ts";
+import type { FullReplicaStats } from "./replica_stats.ts";
 
 /** Which replica the Worker opens. */
 export interface ApplyPlace {
@@ -32,6 +33,8 @@ export interface ApplyPlace {
   agent: string;
   /** @default {"auto"} */
   fileSystem?: FileSystemChoice;
+  /** What becomes of files that other programs use. @default {"wait"} */
+  openFiles?: OpenFileRule;
 }
 
 /** Places in the shared counters. */
@@ -63,7 +66,7 @@ export type ApplyReply =
   | { kind: "detached" }
   /** `trouble` says why it cannot be held, or `""`. */
   | { kind: "held"; trouble: string }
-  | { kind: "stats"; stats: ReplicaStats }
+  | { kind: "stats"; stats: FullReplicaStats }
   | { kind: "closed" };
 
 /** An error on its way between threads. */

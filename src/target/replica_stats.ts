@@ -2,6 +2,7 @@
  * Numbers of a replica, for `status`. Exact since the replica was opened; the two sequences since the stream began.
  * @module
  */
+import type { OpenFileStatus } from "../base/status.ts";
 import { type OpKind, opKinds } from "../ops/op.ts";
 import type { SequencedOp } from "./apply.ts";
 
@@ -17,10 +18,15 @@ export interface ReplicaStats {
   lastDurableSequence: number;
   /** Ops that failed. */
   errors: number;
-  /** Ops that wait because their file is in use here. */
-  pendingOpenFiles: number;
   /** Why nothing is applied now, or `""`. */
   blockedReason: string;
+}
+
+/** {@linkcode ReplicaStats}, with what is known elsewhere. */
+export interface FullReplicaStats extends ReplicaStats {
+  /** Files in use that changes wait for, and some of them by name. */
+  pendingOpenFiles: number;
+  openFiles: OpenFileStatus[];
 }
 
 /** Counts what was applied. */
@@ -35,7 +41,6 @@ export class ReplicaCounter {
       lastAppliedSequence: durableSequence,
       lastDurableSequence: durableSequence,
       errors: 0,
-      pendingOpenFiles: 0,
       blockedReason: "",
     };
   }

@@ -180,6 +180,8 @@ export class TargetServer {
     await served.replica.close();
     served.session = undefined;
     Object.assign(served.past, { connected: false, peer: "", state: "disconnected", reason: "" });
+    // Nothing waits here without a source.
+    Object.assign(served.past, { pendingOpenFiles: 0, openFiles: [] });
     this.#options.log.info(`${session.peer} left "${served.name}"`);
   }
 
@@ -214,6 +216,7 @@ export class TargetServer {
       lastAppliedSequence: applied?.lastAppliedSequence ?? past.lastAppliedSequence,
       lastDurableSequence: applied?.lastDurableSequence ?? past.lastDurableSequence,
       pendingOpenFiles: applied?.pendingOpenFiles ?? 0,
+      openFiles: applied?.openFiles ?? [],
       packetsReceived: past.packetsReceived + line.packetsReceived,
       bytesReceived: past.bytesReceived + line.bytesReceived,
       bytesSent: past.bytesSent + line.bytesSent,
@@ -233,6 +236,7 @@ const unseenReplica: ReplicaStatus = {
   lastAppliedSequence: 0,
   lastDurableSequence: 0,
   pendingOpenFiles: 0,
+  openFiles: [],
   packetsReceived: 0,
   bytesReceived: 0,
   bytesSent: 0,
