@@ -45,6 +45,8 @@ export interface LaneStatus {
   verification: PatrolStatus;
   /** Since when nothing is sent (`hold`), ISO 8601; `""` while it is not held. */
   heldSince: string;
+  /** What waits for files that programs on the target use; `paths` names some of it. */
+  pending: { count: number; paths: PendingStatus[] };
 }
 
 /**

@@ -41,7 +41,14 @@ export function openRestoreDirectory(path: string, { dryRun }: { dryRun: boolean
       stateDirectory = join(withDirectory(path, () => localPlaces(path)).stateDirectory, "restore");
       withDirectory(path, () => mkdirSync(stateDirectory, { recursive: true, mode: 0o700 }));
       lock ??= acquireLock(join(stateDirectory, "replica.lock"));
-      client ??= await ApplyClient.open({ replicaRoot: path, stateDirectory, create: true, agent: AGENT });
+      client ??= await ApplyClient.open({
+        replicaRoot: path,
+        stateDirectory,
+        // Who restores over a file in use means it, and is not there to wait for its end.
+        openFiles: "replace",
+        create: true,
+        agent: AGENT,
+      });
       return client.openSession();
     },
     async [Symbol.asyncDispose]() {

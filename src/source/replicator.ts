@@ -19,7 +19,14 @@ import { hashSmallFile } from "../mirror/transfer.ts";
 import type { Op } from "../ops/op.ts";
 import { hasCoarseFileTimes } from "../sys/clock_ticks.ts";
 import type { Stat } from "../sys/file_system.ts";
-import type { ListedEntry, Message, OpFailure, TouchedPath, Welcome } from "../wire/message.ts";
+import {
+  type ListedEntry,
+  type Message,
+  type OpFailure,
+  PENDING,
+  type TouchedPath,
+  type Welcome,
+} from "../wire/message.ts";
 import type { Session } from "../wire/session.ts";
 import { Agenda } from "./agenda.ts";
 import { statOrUndefined } from "./batch.ts";
@@ -41,6 +48,7 @@ import type { Patrol } from "./patrol.ts";
 import { laneStatus } from "./lane_status.ts";
 import { verificationOf } from "./lane_verification.ts";
 import { Mounts } from "./mounts.ts";
+import { PendingPaths } from "./pending.ts";
 import { Problems } from "./problems.ts";
 import type { ReplicatorOptions } from "./replicator_options.ts";
 import { Requests } from "./requests.ts";
@@ -76,6 +84,7 @@ export class Replicator {
   readonly #guard: MassGuard | undefined;
   readonly #mounts: Mounts;
   readonly #doubts: Doubts;
+  readonly #pending: PendingPaths;
   readonly #bell: Bell;
   readonly #stream: Stream;
   readonly #condition: Condition;
@@ -140,6 +149,15 @@ export class Replicator {
       ask: (path, recursive) => this.#ask(path, recursive),
       lookAgain: (path, recursive) => this.#lookAgain(path, recursive),
     });
+    this.#pending = new PendingPaths({
+      post: (message) => this.lane.post(message),
+      lookAgain: (path) => {
+        this.#lookAgain(path, statOrUndefined(tree, path)?.kind === "directory");
+      },
+      reached: () => this.reached(),
+      nowMs: () => clock.nowMs(),
+      onChange: () => this.#bell.ring(),
+    });
     const context = this.#detectContext();
     this.#detector = new Detector(context);
     this.#largeFiles = new LargeFiles({
@@ -181,6 +199,7 @@ export class Replicator {
       requests: this.#requests,
       secondLooks: this.#secondLooks,
       problems: this.problems,
+      pending: this.#pending,
       tickets,
       log: options.log,
       rootPath: tree.rootPath,
@@ -199,6 +218,7 @@ export class Replicator {
       agenda: this.#agenda,
       detector: this.#detector,
       problems: this.problems,
+      pending: this.#pending,
       tickets,
       bell: this.#bell,
       policy: options.policy,
@@ -247,9 +267,10 @@ export class Replicator {
       doubts: this.#doubts,
       flow: this.flow,
       problems: this.problems,
+      pending: this.#pending,
       requests: this.#requests,
       stream: this.#stream,
-      settled: (signal) => this.settled(signal),
+      settled: (signal) => this.#settledButPending(signal),
       distrust: (path) => this.#distrust(path, tickets.take()),
     });
     this.verification = verification;
@@ -380,9 +401,29 @@ export class Replicator {
 
   /**
    * Resolves when everything that was dirty at the call has been made durable on the target, or with `false` when the
-   * signal aborts first.
+   * signal aborts first. What waits for a file in use there is waited for, save in a pass that nobody comes back to.
    */
   async settled(signal?: AbortSignal): Promise<boolean> {
+    for (;;) {
+      if (!await this.#settledButPending(signal)) return false;
+      const { lastNumber } = this.#pending;
+      if (this.#options.isOnePass || !this.#pending.hasUpTo(lastNumber)) return true;
+      await this.#waitUntil(() => !this.#pending.hasUpTo(lastNumber), signal);
+      if (signal?.aborted) return false;
+    }
+  }
+
+  async #waitUntil(isSo: () => boolean, signal: AbortSignal | undefined): Promise<void> {
+    const wake = () => this.#bell.ring();
+    signal?.addEventListener("abort", wake, { once: true });
+    try {
+      while (!isSo() && !signal?.aborted && !this.#condition.isStopped) await this.#bell.rung();
+    } finally {
+      signal?.removeEventListener("abort", wake);
+    }
+  }
+
+  async #settledButPending(signal?: AbortSignal): Promise<boolean> {
     this.#secondLooks.hurry();
     using _hurry = this.#resting.hurry();
     using _open = this.flow.hurry();
@@ -463,14 +504,8 @@ export class Replicator {
   }
 
   /** Resolves when nothing is on its way to the target, or when the signal aborts. */
-  async quiet(signal: AbortSignal): Promise<void> {
-    const wake = () => this.#bell.ring();
-    signal.addEventListener("abort", wake, { once: true });
-    try {
-      while (!this.isQuiet && !signal.aborted && !this.#condition.isStopped) await this.#bell.rung();
-    } finally {
-      signal.removeEventListener("abort", wake);
-    }
+  quiet(signal: AbortSignal): Promise<void> {
+    return this.#waitUntil(() => this.isQuiet, signal);
   }
 
   /** Why deletions wait, `""` if they do not. */
@@ -505,6 +540,7 @@ export class Replicator {
       lane: this.lane,
       patrol: this.#patrol,
       flow: this.flowStatus,
+      pending: this.#pending,
       lastAckAtMs: this.#lastAckAtMs,
       failures: this.#failures,
     });
@@ -530,6 +566,7 @@ export class Replicator {
     this.#condition.blockedReason = "";
     this.#requests.connect();
     this.#stream.begin(session, welcome, touched);
+    this.#pending.beginSession();
     this.#bell.ring();
   }
 
@@ -548,6 +585,7 @@ export class Replicator {
         if (!this.#stream.isReady) return;
         for (const failure of message.failures) this.#takeFailure(failure);
         this.#doubts.acknowledge(message.sequence);
+        this.#pending.heard(message.sequence);
         this.#lastAckAtMs = this.#options.clock.nowMs();
         this.lane.acknowledge(message.sequence);
         return this.flow.look();
@@ -555,6 +593,8 @@ export class Replicator {
       case "signature":
       case "digests":
         return this.#requests.take(message);
+      case "free":
+        return this.#pending.free(message.paths);
       case "blocked":
         this.#condition.blockedReason = message.reason;
         return this.#bell.ring();
@@ -564,9 +604,13 @@ export class Replicator {
   }
 
   #takeFailure(failure: OpFailure): void {
-    const { path, op, reason } = failure;
-    this.#failures++;
-    this.problems.add({ path, op, reason }, this.#options.clock.nowMs());
+    const { sequence, path, op, code, reason } = failure;
+    const isPending = code === PENDING && this.#pending.refused(failure, this.#doubts.renamedTo(sequence));
+    // Nobody comes back to what one pass leaves.
+    if (!isPending || this.#options.isOnePass) {
+      this.#failures++;
+      this.problems.add({ path, op, reason }, this.#options.clock.nowMs());
+    }
     this.#doubts.addFailure(failure);
   }
 
@@ -620,6 +664,7 @@ export class Replicator {
     using _gate = this.#gate.close();
     await this.#gate.acked();
     await this.#doubts.resolve(() => course === this.#stream.count);
+    this.#pending.tell();
     this.#stream.tellCompared();
   }
 
@@ -681,6 +726,7 @@ export class Replicator {
       solved: (path, op) => this.problems.clear(path, op),
       gone: (path) => this.problems.clearFrom(path),
       resting: this.#options.isOnePass || planned ? undefined : this.#resting,
+      pending: this.#pending,
       guard: this.#guard,
       mounts: this.#mounts,
       lookAgain: (path, ticket) => this.#agenda.markDirty(path, ticket),
@@ -697,7 +743,8 @@ export class Replicator {
   #push(op: Op, priority: Priority): number {
     const sequence = this.lane.push(op, priority);
     this.flow.look();
-    if (op.kind === "rename") this.#doubts.noteRename(sequence, op.to);
+    if (op.kind === "rename") this.#doubts.noteRename(sequence, op);
+    this.#pending.notePushed(op, sequence);
     return sequence;
   }
 

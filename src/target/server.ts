@@ -14,6 +14,7 @@ import type { PairingStore } from "../store/pairing.ts";
 import type { KeyPair } from "../wire/keys.ts";
 import { type AcceptedSession, acceptSession } from "../wire/tcp_session.ts";
 import { type ApplyClient, dropPreparedWorker, prepareWorker, pump } from "./apply_client.ts";
+import type { OpenFileRule } from "./open_files.ts";
 import type { ReplicaPlaces } from "./places.ts";
 import { isReplica } from "./replica.ts";
 import { ServedReplica } from "./served_replica.ts";
@@ -25,6 +26,8 @@ export interface TargetServerOptions {
   pairing: PairingStore;
   /** Places of a replica by its name. */
   placesOf: (name: string) => ReplicaPlaces;
+  /** What becomes of files that other programs use. */
+  openFiles: OpenFileRule;
   /** Sends a replica back over a session; ends when it is done. */
   sendBack: (name: string, session: AcceptedSession) => Promise<void>;
   clock: Clock;
@@ -188,10 +191,11 @@ export class TargetServer {
   #find(name: string): Served {
     let served = this.#served.get(name);
     if (!served) {
+      const { placesOf, openFiles } = this.#options;
       served = {
         name,
         session: undefined,
-        replica: new ServedReplica({ ...this.#options.placesOf(name), agent: AGENT }),
+        replica: new ServedReplica({ ...placesOf(name), openFiles, agent: AGENT }),
         past: { ...unseenReplica, name, opsReceived: {} },
       };
       this.#served.set(name, served);

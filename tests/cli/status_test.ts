@@ -162,6 +162,7 @@ Deno.test({
         opsSent: lane.opsSent,
         leftovers: { count: 0, paths: [] },
         heldSince: "",
+        pending: { count: 0, paths: [] },
         verification: {
           // It has just come to life: the patrol looks for its target again within a second.
           state: lane.verification.state,
@@ -214,6 +215,7 @@ Deno.test({
         lastAppliedSequence: lane.lastAckedSequence,
         lastDurableSequence: lane.lastAckedSequence,
         pendingOpenFiles: 0,
+        openFiles: [],
         packetsReceived: replica.packetsReceived,
         bytesReceived: replica.bytesReceived,
         bytesSent: replica.bytesSent,
