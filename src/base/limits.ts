@@ -331,6 +331,15 @@ export const limits = {
   freeBytesMin: MiB,
   /** Pause before a full disk is tried again. */
   blockedRetryMs: 1_000,
+  /** Pauses between looks whether files that ops wait for are in use still: the first one, and the longest. */
+  inUseRetryMinMs: 50,
+  inUseRetryMs: 1_000,
+  /** Paths that a source waits for because of files in use. Further ones are problems, and left to the next scan. */
+  awaitedPathsMax: 10_000,
+  /** Files in use that `status` names; the others are counted. */
+  openFilesShown: 20,
+  /** Entries below a renamed directory that are asked for whether they are in use. Further ones count as free. */
+  openFilesLookedAtMax: 100_000,
   /** Touched paths kept for a source that has not yet saved its index; beyond it the source compares everything. */
   touchedPathsMax: 500_000,
   /** Failures kept until the source's index is saved; beyond it the source compares everything. */

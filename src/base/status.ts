@@ -46,6 +46,8 @@ export interface LaneStatus {
   verification: PatrolStatus;
   /** Since when nothing is sent (`hold`), ISO 8601; `""` while it is not held. */
   heldSince: string;
+  /** What waits for files that programs on the target use; `paths` names some of it. */
+  pending: { count: number; paths: PendingStatus[] };
 }
 
 /**
@@ -220,6 +222,25 @@ export interface PromotionResult {
   failed: { path: string; op: string; reason: string }[];
 }
 
+/** A file that waits because a program on the target uses it, or that waits behind such a one. */
+export interface PendingStatus {
+  /** Relative to the root. */
+  path: string;
+  /** In words. */
+  reason: string;
+  /** ISO 8601; since the source runs. */
+  since: string;
+}
+
+/** A file in use on a target that changes wait for. */
+export interface OpenFileStatus {
+  /** Relative to the replica. */
+  path: string;
+  use: "open" | "locked";
+  /** ISO 8601. */
+  since: string;
+}
+
 /** A target's view of one replica. */
 export interface ReplicaStatus {
   name: string;
@@ -230,9 +251,11 @@ export interface ReplicaStatus {
   reason: string;
   lastAppliedSequence: number;
   lastDurableSequence: number;
+  /** Files in use that changes wait for; `openFiles` names some of them. */
   pendingOpenFiles: number;
   /** Since when users work in it and no source may change it, ISO 8601; `""` if that is not so. */
   promotedAt: string;
+  openFiles: OpenFileStatus[];
   packetsReceived: number;
   bytesReceived: number;
   bytesSent: number;

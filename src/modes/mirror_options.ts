@@ -7,6 +7,8 @@ import { limits } from "../base/limits.ts";
 import type { MassThreshold } from "../source/mass_guard.ts";
 import { guardTable, guardThresholds } from "./guard_options.ts";
 import type { Io } from "./mode.ts";
+import type { OpenFileRule } from "../target/open_files.ts";
+import { openFilesHelp, openFilesOption, openFilesTable } from "./open_files_option.ts";
 import { flag, parseArguments } from "./options.ts";
 import { parseTargetName, type TargetName } from "./target_name.ts";
 import {
@@ -45,7 +47,7 @@ Options:
 ${ruleHelp}${fileSystemHelp}\
   --delete-excluded        removes what the target has and the rules leave out; otherwise that stays
   --progress               prints progress lines where stdout is no terminal, too
-${accountHelp}${transferHelp}\
+${accountHelp}${transferHelp}${openFilesHelp}\
   --json                   prints the summary as JSON
   -h, --help               this text
 
@@ -54,6 +56,8 @@ Exit codes: 0 equal, 1 failed, 2 usage, 3 done but some files could not be read 
 
 /** What `mirror` was asked for. */
 export interface MirrorOptions extends TransferOptions, RuleOptions, AccountOptions {
+  /** What becomes of files that programs use in a local target. */
+  openFiles: OpenFileRule;
   /** Absolute path of the source directory. */
   root: string;
   target: TargetName;
@@ -81,6 +85,7 @@ export function parseMirrorOptions(args: string[], io: Pick<Io, "env">): MirrorO
     command: "mirror",
     options: {
       ...transferTable,
+      ...openFilesTable,
       ...ruleTable,
       ...fileSystemTable,
       ...accountTable,
@@ -98,6 +103,7 @@ export function parseMirrorOptions(args: string[], io: Pick<Io, "env">): MirrorO
   return {
     ...transferOptions(options),
     ...accountOptions(options),
+    openFiles: openFilesOption(options),
     given: givenLines(sequence),
     oneFileSystem: options["one-file-system"],
     deleteExcluded: options["delete-excluded"],

@@ -51,6 +51,8 @@ export function openRestoreDirectory(
       client ??= await ApplyClient.open({
         replicaRoot: path,
         stateDirectory,
+        // Who restores over a file in use means it, and is not there to wait for its end.
+        openFiles: "replace",
         create: true,
         agent: AGENT,
         keepAside,

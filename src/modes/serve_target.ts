@@ -51,12 +51,16 @@ export async function run(args: string[], io: Io): Promise<ExitCode> {
   const log = createLog({ write: io.stderr });
   const pairing = new PairingStore(pairingDirectory(state));
   const fileSystem = systemFileSystem();
+  if (options.openFiles === "wait" && !fileSystem.tellsFileUse) {
+    log.warn("Cannot tell which files other programs use on this system: none waits for them");
+  }
   const server = new TargetServer({
     listener,
     keyPair: ownKeyPair(state),
     pairing,
     placesOf: (name) => serverPlaces(root, name),
     owners: options.owners,
+    openFiles: options.openFiles,
     sendBack: (name, session) =>
       serveRestore(session, {
         ...serverPlaces(root, name),

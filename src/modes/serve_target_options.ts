@@ -5,6 +5,8 @@
 import { resolve } from "node:path";
 import type { Address } from "../base/address.ts";
 import { UsageError } from "../base/errors.ts";
+import type { OpenFileRule } from "../target/open_files.ts";
+import { openFilesOption, openFilesTable } from "./open_files_option.ts";
 import { address, flag, nonEmpty, one, parseArguments, word } from "./options.ts";
 import { DEFAULT_PORT } from "./target_name.ts";
 
@@ -22,6 +24,9 @@ Options:
   --owners number|name whom files belong to: the same numbers as on the source (default), or whoever has the owner's
                        name here, and the number where nobody has it
   --http HOST:PORT     also answers GET /status there, to anybody who can reach it; HOST left out is 127.0.0.1
+  --open-files RULE    what becomes of a file that a program here has open, or holds a lock on, when it changed on
+                       its source: wait (default) leaves it alone until nobody uses it, "status" names it;
+                       replace lets its name have the new version at once, while the program keeps the old one
   -s, --state DIR      where keys and pairings are kept (default: ROOT/.understudy)
   --json               prints {"event":"listening","address":"HOST:PORT"} instead
   -h, --help           this text
@@ -39,6 +44,8 @@ export interface ServeTargetOptions {
   owners: "number" | "name";
   /** Where the status is served; `undefined` is nowhere. */
   http: Address | undefined;
+  /** What becomes of files that programs on this machine use. */
+  openFiles: OpenFileRule;
   /** State directory, absolute; `undefined` is `ROOT/.understudy`. */
   state: string | undefined;
   json: boolean;
@@ -53,6 +60,7 @@ export function parseServeTargetOptions(args: string[]): ServeTargetOptions {
       listen: one(address({ hostname: "0.0.0.0", port: DEFAULT_PORT, anyPort: true })),
       owners: one(word(["number", "name"])),
       http: one(address({ hostname: "127.0.0.1", anyPort: true })),
+      ...openFilesTable,
       state: one(nonEmpty, "s"),
       json: flag("j"),
     },
@@ -65,6 +73,7 @@ export function parseServeTargetOptions(args: string[]): ServeTargetOptions {
     listen: listen ?? { hostname: "0.0.0.0", port: DEFAULT_PORT },
     owners: owners ?? "number",
     http,
+    openFiles: openFilesOption(options),
     state: state === undefined ? undefined : resolve(state),
     json,
   };

@@ -23,12 +23,15 @@ import type {
 /** Problems shown; the rest is counted. */
 const PROBLEMS_SHOWN = 10;
 
+/** Pending paths and files in use shown; the rest is counted. */
+const PENDING_SHOWN = 5;
+
 /** Leftovers shown; the rest is counted. */
 const LEFTOVERS_SHOWN = 5;
 
 /** A status as text, lines with their line feeds. `nowMs` is the wall clock that ages are told by. */
 export function formatStatus(status: DaemonStatus, nowMs: number): string {
-  return status.role === "source" ? formatSource(status, nowMs) : formatTarget(status);
+  return status.role === "source" ? formatSource(status, nowMs) : formatTarget(status, nowMs);
 }
 
 function formatSource(status: SourceStatus, nowMs: number): string {
@@ -82,6 +85,7 @@ function formatLane(lane: LaneStatus, nowMs: number): string {
     lane.flow.limitRate === 0 && lane.flow.sendWhen === "at-once" ? "" : `    ${formatFlow(lane.flow)}\n`,
     formatJournal(lane.journal),
     `    verification: ${formatPatrol(lane.verification, nowMs)}\n`,
+    formatPending(lane, nowMs),
     formatLeftovers(lane),
   ].join("");
 }
@@ -96,6 +100,16 @@ function formatJournal({ state, reason, bytes }: JournalStatus): string {
 function formatStacked({ state, memoryOps, diskOps }: StackedStatus): string {
   if (state === "mirror") return `more stacked up than can be remembered: what changed is mirrored`;
   return `${memoryOps + diskOps} stacked up${diskOps > 0 ? ` (${diskOps} of them on disk)` : ""}`;
+}
+
+function formatPending({ pending }: LaneStatus, nowMs: number): string {
+  if (pending.count === 0) return "";
+  const shown = pending.paths.slice(0, PENDING_SHOWN).map(({ path, reason, since }) =>
+    `      ${quote(path)}: ${reason} (${ago(since, nowMs)})\n`
+  );
+  const more = pending.count - shown.length;
+  if (more > 0) shown.push(`      and ${more} more\n`);
+  return `    ${count(pending.count, "path")} pending, for files in use there:\n${shown.join("")}`;
 }
 
 function formatLeftovers({ leftovers }: LaneStatus): string {
@@ -122,16 +136,16 @@ function formatPatrol(patrol: PatrolStatus, nowMs: number): string {
   return `${stateWithReason(patrol)}; ${covered}; ${count(found, "difference")} found, ${healed} healed`;
 }
 
-function formatTarget(status: TargetStatus): string {
+function formatTarget(status: TargetStatus, nowMs: number): string {
   return [
     `target ${quote(status.root)}, listening on ${status.listen}\n`,
     `  understudy ${status.version}\n`,
-    ...status.replicas.map(formatReplica),
+    ...status.replicas.map((replica) => formatReplica(replica, nowMs)),
     status.replicas.length === 0 ? `  no replicas; see "understudy help invite"\n` : "",
   ].join("");
 }
 
-function formatReplica(replica: ReplicaStatus): string {
+function formatReplica(replica: ReplicaStatus, nowMs: number): string {
   const { lastAppliedSequence: applied, lastDurableSequence: durable, pendingOpenFiles } = replica;
   return [
     `  replica ${replica.name}: ${stateWithReason(replica)}${
@@ -139,6 +153,11 @@ function formatReplica(replica: ReplicaStatus): string {
     }\n`,
     `    applied up to ${applied}, durable up to ${durable}` +
     `${pendingOpenFiles > 0 ? `, ${count(pendingOpenFiles, "open file")} pending` : ""}\n`,
+    ...replica.openFiles.slice(0, PENDING_SHOWN).map(({ path, use, since }) =>
+      `      ${quote(path)} is ${use === "open" ? "open in" : "locked by"} another program (${
+        ago(since, nowMs)
+      })\n`
+    ),
     `    received ${formatSize(replica.bytesReceived)} in ${count(replica.packetsReceived, "packet")}` +
     `${formatOps(replica.opsReceived)}; ${count(replica.errors, "error")}\n`,
     replica.accounts.at === "" ? "" : `    keeps ${formatAccounts(replica.accounts)}\n`,

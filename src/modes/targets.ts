@@ -16,6 +16,7 @@ import { type Peer, PeerStore } from "../store/peers.ts";
 import { fencedReason, loadPromotion } from "../store/promotion.ts";
 import { systemFileSystem } from "../sys/system.ts";
 import { ApplyClient } from "../target/apply_client.ts";
+import type { OpenFileRule } from "../target/open_files.ts";
 import { openOnlooker } from "../target/onlooker.ts";
 import { checkApart, localPlaces, realPathOf } from "../target/places.ts";
 import type { CipherName } from "../wire/cipher.ts";
@@ -60,6 +61,8 @@ export interface ReachOptions {
   nowMs: number;
   /** A local directory is only looked at; nothing is made there. @default {false} */
   dryRun?: boolean;
+  /** What becomes of files that programs use in a local directory. A server has its own rule. @default {"wait"} */
+  openFiles?: OpenFileRule;
 }
 
 /**
@@ -75,7 +78,7 @@ export async function reachTarget(target: TargetName, options: ReachOptions): Pr
         target.path,
         () => checkApart(options.root, target.path, { keepsOut: holdsTargets(options.root) }),
       );
-      return options.dryRun ? lookAtDirectory(target.path) : reachDirectory(target.path);
+      return options.dryRun ? lookAtDirectory(target.path) : reachDirectory(target.path, options);
     case "server":
       return reachServer(findPeer(target, options), options);
     case "token":
@@ -93,7 +96,10 @@ export function holdsTargets(root: string): boolean {
  *
  * @throws {CommandError} If another process uses it.
  */
-export function reachDirectory(path: string): ReachableTarget {
+export function reachDirectory(
+  path: string,
+  { openFiles }: Pick<ReachOptions, "openFiles">,
+): ReachableTarget {
   const places = withDirectory(path, () => localPlaces(path));
   let lock: Lock | undefined;
   let client: ApplyClient | undefined;
@@ -107,7 +113,7 @@ export function reachDirectory(path: string): ReachableTarget {
       if (promotion) throw new RefusedError(`Cannot replicate: ${fencedReason(path, promotion)}`);
       if (client?.failure) await client.close();
       if (!client || client.failure) {
-        client = await ApplyClient.open({ ...places, create: true, agent: AGENT });
+        client = await ApplyClient.open({ ...places, openFiles, create: true, agent: AGENT });
       }
       return client.openSession();
     },

@@ -12,6 +12,8 @@ import type { UnreachablePolicy, WatchCommitMode } from "../source/commitment.ts
 import type { MassThresholds } from "../source/mass_guard.ts";
 import type { PatrolPolicy } from "../source/patrol.ts";
 import { accountHelp, type AccountOptions, accountOptions, accountTable } from "./account_options.ts";
+import type { OpenFileRule } from "../target/open_files.ts";
+import { openFilesHelp, openFilesOption, openFilesTable } from "./open_files_option.ts";
 import { commitHelp, commitMode } from "./commit.ts";
 import { sendWhen, sendWhenHelp } from "./flow.ts";
 import { guardHelp, guardTable, guardThresholds } from "./guard_options.ts";
@@ -100,7 +102,7 @@ ${sendWhenHelp}\
 ${guardHelp}${accountHelp}\
   --http HOST:PORT         also answers GET /status there, to anybody who can reach it, and POST /hold and /resume to
                            whom knows the secret in STATE/SET/http.secret; HOST left out is 127.0.0.1
-${transferHelp}\
+${transferHelp}${openFilesHelp}\
   --json                   prints states as JSON, one object a line
   -h, --help               this text
 
@@ -109,6 +111,8 @@ Exit codes: 0 stopped by SIGTERM, 1 failed, 2 usage, 130 interrupted.
 
 /** What `watch-source` was asked for. */
 export interface WatchSourceOptions extends TransferOptions, RuleOptions, AccountOptions {
+  /** What becomes of files that programs use in a local target. */
+  openFiles: OpenFileRule;
   /** Absolute path of the directory to watch. */
   root: string;
   /** At least one; no two are the same. */
@@ -146,6 +150,7 @@ export function parseWatchSourceOptions(args: string[], io: Pick<Io, "env">): Wa
     command: "watch-source",
     options: {
       ...transferTable,
+      ...openFilesTable,
       ...ruleTable,
       ...fileSystemTable,
       to: many(nonEmpty, "t"),
@@ -180,6 +185,7 @@ export function parseWatchSourceOptions(args: string[], io: Pick<Io, "env">): Wa
   return {
     ...transferOptions(options),
     ...accountOptions(options),
+    openFiles: openFilesOption(options),
     given: givenLines(sequence),
     oneFileSystem: options["one-file-system"],
     root: resolve(positionals[0]),

@@ -17,6 +17,7 @@ import { type ExplainedEntry, explainOnTarget } from "./explain.ts";
 import type { Index } from "./index.ts";
 import type { Lane } from "./lane.ts";
 import { LeftoverCount, leftoversIn } from "./leftovers.ts";
+import type { PendingPaths } from "./pending.ts";
 import type { Problems } from "./problems.ts";
 import type { Stream } from "./stream.ts";
 import type { Tickets } from "./tickets.ts";
@@ -31,6 +32,7 @@ export interface DecisionsOptions {
   agenda: Agenda;
   detector: Detector;
   problems: Problems;
+  pending: PendingPaths;
   tickets: Tickets;
   bell: Bell;
   policy: Omit<PlanPolicy, "abilities">;
@@ -48,7 +50,7 @@ export class Decisions {
 
   /** How the target stands with an entry of the source. */
   explain(entry: ExplainedEntry & { isIn: boolean }): TargetExplanation {
-    const { target, index, lane, policy, problems, stream } = this.#options;
+    const { target, index, lane, pending, policy, problems, stream } = this.#options;
     const { state, reason } = this.#options.state();
     const waitsFor = state === "live" ? "" : `${state}${reason === "" ? "" : `: ${reason}`}`;
     if (!stream.isReady) return { target, state: "unknown", reason: waitsFor };
@@ -58,6 +60,7 @@ export class Decisions {
       problem: entry.isIn ? problems.of(entry.path)?.reason : undefined,
       isUnacked: lane.unackedPaths().includes(entry.path),
       waitsFor,
+      pending: entry.isIn ? pending.of(entry.path) : undefined,
     });
   }
 

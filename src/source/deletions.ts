@@ -21,11 +21,12 @@ export class Deletions {
   /**
    * Removes a path and everything below from the target, if the policy deletes at all.
    *
-   * @returns `false` if leftovers stay there.
+   * @returns `false` if leftovers, or files in use on the target, stay there.
    */
   async remove(path: string, batch: Batch): Promise<boolean> {
-    const { index, policy } = this.#context;
+    const { index, pending, policy } = this.#context;
     const held = index.get(path);
+    if (pending.covers(path)) return false;
     this.#context.gone(path);
     if (!held || !policy.deleteAbsent) return true;
     if (this.#leftovers.stays(path, held)) return false;
@@ -35,7 +36,11 @@ export class Deletions {
         if (!await this.remove(joinPath(path, name), batch)) isEmpty = false;
       }
     }
-    if (!isEmpty) return false;
+    if (!isEmpty) {
+      const waiting = pending.below(path);
+      if (waiting !== undefined) pending.addBehind(path, waiting, { coversBelow: false });
+      return false;
+    }
     await this.#removeOne(path, held, batch);
     await this.removePassage(parentPath(path), batch);
     return true;
@@ -51,6 +56,8 @@ export class Deletions {
     // It is looked at again when the user has decided.
     if (guard && !planned && !guard.admitsClearing(path)) return false;
     if (await this.remove(path, batch)) return true;
+    // It is looked at again when the file in it is in use no more.
+    if (this.#context.pending.covers(path)) return false;
     problem(path, "replace", new Error("leftovers stand in its place on the target"));
     return false;
   }

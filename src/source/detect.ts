@@ -37,6 +37,7 @@ import type { Certainty } from "./resting.ts";
 import type { LinkedNames } from "./linked_names.ts";
 import { isLinked, Links } from "./links.ts";
 import { Moves } from "./moves.ts";
+import { mustWait, mustWaitGone } from "./pending_detection.ts";
 import { isSameDirectory, SameParents } from "./same_directory.ts";
 import { isTaken, letRest, restsAbove } from "./taken.ts";
 import type { Ticket } from "./tickets.ts";
@@ -319,7 +320,8 @@ export class Detector {
 
   async #workOff(batch: Batch): Promise<void> {
     const present = [...batch.present]
-      .filter(([path, stat]) => !this.#isVanished(path) && !this.#rests(path, stat, batch))
+      .filter(([path, stat]) => !this.#isVanished(path) && !mustWait(this.#context, path, stat))
+      .filter(([path, stat]) => !this.#rests(path, stat, batch))
       .map(([path]) => path).sort();
     for (const path of present) {
       if (this.#moves.mayHaveMoved(path, batch)) await this.#moves.look(path, batch);
@@ -333,7 +335,8 @@ export class Detector {
       await this.#pace.keep();
     }
     if (batch.absent.length > 0 && this.#context.rootStands()) {
-      const gone = batch.absent.filter((path) => !this.#restsGone(path, batch));
+      const gone = batch.absent.filter((path) => !mustWaitGone(this.#context, path, batch))
+        .filter((path) => !this.#restsGone(path, batch));
       for (const path of this.#admit(gone).sort().reverse()) {
         // What came and went unseen left its mark on the time of its directory.
         batch.directories.add(parentPath(path));

@@ -10,6 +10,7 @@ import type { Index } from "./index.ts";
 import type { Priority } from "./lane.ts";
 import type { MassGuard } from "./mass_guard.ts";
 import type { Mounts } from "./mounts.ts";
+import type { PendingPaths } from "./pending.ts";
 import type { Resting } from "./resting.ts";
 import type { Scope, ScopeFacts, Standing } from "./scope.ts";
 import type { Ticket } from "./tickets.ts";
@@ -49,6 +50,8 @@ export interface DetectContext {
   gone(path: string): void;
   /** Names that rest before the target loses what it holds there; without it none does. */
   resting: Pick<Resting, "add" | "drop" | "has" | "noteChange" | "noteMove" | "size"> | undefined;
+  /** Paths of which nothing is to be sent now, since a program on the target uses a file. */
+  pending: Pick<PendingPaths, "size" | "covers" | "below" | "addBehind">;
   /** Judges what is about to be lost on the target; without it all goes. */
   guard: MassGuard | undefined;
   /** File systems mounted below the root. */

@@ -4,8 +4,9 @@
  * @module
  */
 import { limits } from "../base/limits.ts";
-import { parentPath } from "../base/path.ts";
-import type { ListedEntry, OpFailure, TouchedPath } from "../wire/message.ts";
+import { isWithin, joinPath, movePath, parentPath } from "../base/path.ts";
+import type { Held } from "../ops/held.ts";
+import { type ListedEntry, type OpFailure, PENDING, type TouchedPath } from "../wire/message.ts";
 import type { Index } from "./index.ts";
 import { listedGroup } from "./linked_names.ts";
 
@@ -13,6 +14,10 @@ import { listedGroup } from "./linked_names.ts";
 interface Suspect extends TouchedPath {
   /** Whether it is to be looked at again at once; otherwise the next change or scan does. */
   isDirty: boolean;
+  /** It waits on the target, and is what it was before: the source's file belongs to it still, and so it can move. */
+  isPending?: boolean;
+  /** The op that was refused renamed it, and this is where the index has it. */
+  movedTo?: string;
 }
 
 /** What resolving doubts needs of its replicator. */
@@ -29,8 +34,11 @@ export class Doubts {
   readonly #options: DoubtsOptions;
   #suspects: Suspect[] = [];
   readonly #attempts = new Map<string, number>();
-  /** New names of renames that no ack has told about yet, by sequence: a failure tells the old one only. */
-  readonly #renames = new Map<number, string>();
+  /**
+   * Renames that no ack has told about yet, by sequence: a failure tells the old name only, and what failed before them
+   * may have another name by now.
+   */
+  readonly #renames = new Map<number, { path: string; to: string; exchange: boolean }>();
 
   constructor(options: DoubtsOptions) {
     this.#options = options;
@@ -59,8 +67,16 @@ export class Doubts {
   }
 
   /** A rename was pushed. */
-  noteRename(sequence: number, to: string): void {
-    this.#renames.set(sequence, to);
+  noteRename(
+    sequence: number,
+    { path, to, exchange }: { path: string; to: string; exchange: boolean },
+  ): void {
+    this.#renames.set(sequence, { path, to, exchange });
+  }
+
+  /** New name of a rename that was pushed and of which no ack has told. */
+  renamedTo(sequence: number): string | undefined {
+    return this.#renames.get(sequence)?.to;
   }
 
   /** The target did, or could not do, everything up to here. */
@@ -72,10 +88,13 @@ export class Doubts {
   }
 
   /** The target could not do an op: ask what it holds there, and try a few times before leaving it to the scan. */
-  addFailure({ sequence, path, op }: OpFailure): void {
+  addFailure({ sequence, path, op, code }: OpFailure): void {
     const { index } = this.#options;
-    const to = this.#renames.get(sequence);
-    for (const each of to === undefined ? [path] : [path, to]) {
+    const isPending = code === PENDING;
+    const rename = this.#renames.get(sequence);
+    const named = rename === undefined ? [path] : [path, rename.to];
+    const now = named.map((name) => this.#nameNow(name, sequence));
+    for (const each of new Set([...named, ...now])) {
       const others = index.linkedWith(each);
       // Until the target was asked, the index must not claim this, not even after a crash of ours.
       for (const name of [each, ...others]) {
@@ -85,11 +104,26 @@ export class Doubts {
       for (const other of others) this.#suspects.push({ path: other, recursive: false, isDirty: true });
       // What stands in the way may be a directory of which we know nothing.
       const recursive = op !== "attributes" && each !== "";
+      if (isPending) {
+        const movedTo = rename && !rename.exchange && each === path ? now[1] : undefined;
+        this.#suspects.push({ path: each, recursive, isDirty: false, isPending, movedTo });
+        continue;
+      }
       this.#suspects.push(
         { path: parentPath(each), recursive: false, isDirty: this.#isWorthTrying(parentPath(each)) },
         { path: each, recursive, isDirty: this.#countAttempt(each) },
       );
     }
+  }
+
+  /** The name that the index has by now for what had this one when the op of `sequence` was pushed. */
+  #nameNow(name: string, sequence: number): string {
+    for (const [later, { path, to, exchange }] of this.#renames) {
+      if (later <= sequence) continue;
+      if (isWithin(name, path)) name = movePath(name, path, to);
+      else if (exchange && isWithin(name, to)) name = movePath(name, to, path);
+    }
+    return name;
   }
 
   /**
@@ -109,11 +143,24 @@ export class Doubts {
     }
   }
 
-  #correct({ path, recursive, isDirty }: Suspect, listed: ListedEntry[]): void {
+  #correct({ path, recursive, isDirty, isPending = false, movedTo }: Suspect, listed: ListedEntry[]): void {
     const { index, lookAgain } = this.#options;
+    if (movedTo !== undefined) this.#moveBack(path, movedTo);
+    const identities = isPending ? identitiesFrom(index, path) : undefined;
     if (path !== "" && (recursive || listed.length === 0) && index.has(path)) index.remove(path, 0);
-    for (const entry of listed) believe(index, entry, { trusted: false });
+    for (const entry of listed) {
+      believe(index, entry, { trusted: false, identity: identities?.get(entry.path) });
+    }
     if (isDirty) lookAgain(path, recursive);
+  }
+
+  /** Nothing is on its way: what a refused rename moved in the index has its old name again, with all below. */
+  #moveBack(path: string, to: string): void {
+    const { index } = this.#options;
+    const isApart = !isWithin(path, to) && !isWithin(to, path);
+    if (isApart && index.has(to) && !index.has(path) && index.isDirectory(parentPath(path))) {
+      index.move(to, path, 0);
+    }
   }
 
   /** A directory that cannot be made is not tried again for each entry in it: that would never end. */
@@ -131,8 +178,16 @@ export class Doubts {
   }
 }
 
-/** Writes down in the index what the target says it holds. `trusted`: its contents are believed if size and time are. */
-export function believe(index: Index, entry: ListedEntry, { trusted }: { trusted: boolean }): void {
+/**
+ * Writes down in the index what the target says it holds. `trusted`: its contents are believed if size and time are;
+ * `identity`: of the source's file that it belongs to, if that is known.
+ */
+export function believe(
+  index: Index,
+  entry: ListedEntry,
+  { trusted, identity }: { trusted: boolean; identity?: Pick<Held, "kind" | "dev" | "ino"> },
+): void {
+  const isSameKind = identity?.kind === entry.kind;
   const { path, kind, mode, uid, gid, size, mtimeNs, linkTarget, xattrDigest, file } = entry;
   if (!index.canHold(path)) return;
   const held = {
@@ -146,12 +201,27 @@ export function believe(index: Index, entry: ListedEntry, { trusted }: { trusted
     xattrDigest,
     linkGroup: file === undefined ? undefined : listedGroup(file),
     ctimeNs: 0n,
-    dev: 0,
-    ino: 0n,
+    dev: isSameKind ? identity.dev : 0,
+    ino: isSameKind ? identity.ino : 0n,
     trusted,
   };
   index.set(path, held, 0);
   if (!trusted) index.setSignature(path, undefined, 0);
+}
+
+/** Which files of the source the entries at a path and below belong to, as the index has it. */
+function identitiesFrom(index: Index, path: string): Map<string, Pick<Held, "kind" | "dev" | "ino">> {
+  const found = new Map<string, Pick<Held, "kind" | "dev" | "ino">>();
+  const waiting = [path];
+  for (let at = waiting.pop(); at !== undefined; at = waiting.pop()) {
+    const held = index.get(at);
+    if (!held) continue;
+    found.set(at, { kind: held.kind, dev: held.dev, ino: held.ino });
+    if (held.kind === "directory") {
+      for (const name of index.children(at)) waiting.push(joinPath(at, name));
+    }
+  }
+  return found;
 }
 
 /** Paths with the directories that hold them: an op on an entry may leave its mark on the directory. */

@@ -296,6 +296,7 @@ export class Entries {
   async makeParents(path: string, batch: Batch): Promise<boolean> {
     const parent = parentPath(path);
     if (this.#context.index.isDirectory(parent)) return true;
+    if (this.#context.pending.covers(parent)) return false;
     // What it becomes is decided when it has rested; then everything below is looked at.
     if (this.#context.index.has(parent) && restsAbove(this.#context, parent)) return false;
     const stat = statOrUndefined(this.#context.tree, parent);

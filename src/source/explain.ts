@@ -5,6 +5,7 @@
 import { limits } from "../base/limits.ts";
 import { joinPath } from "../base/path.ts";
 import type { DecidingRule, ExplainedState, Explanation, TargetExplanation } from "../base/explanation.ts";
+import type { PendingStatus } from "../base/status.ts";
 import { planEntry, type PlanPolicy } from "../mirror/plan.ts";
 import type { Held } from "../ops/held.ts";
 import { fitsOp } from "../ops/op.ts";
@@ -30,6 +31,8 @@ export interface TargetView {
   policy: PlanPolicy;
   /** Why it could not be replicated, if that was so. */
   problem?: string;
+  /** A program on the target uses a file, which it waits for. */
+  pending?: PendingStatus;
   /** Something about it is on its way. */
   isUnacked: boolean;
   /** Why the target may be behind, `""` if it is live. */
@@ -68,10 +71,11 @@ export function explainEntry(
 export function explainOnTarget(
   target: string,
   { stat, linkTarget, isIn }: Pick<ExplainedEntry, "stat" | "linkTarget"> & { isIn: boolean },
-  { held, policy, problem, isUnacked, waitsFor }: TargetView,
+  { held, policy, problem, pending, isUnacked, waitsFor }: TargetView,
 ): TargetExplanation {
   const say = (state: TargetExplanation["state"], reason = "") => ({ target, state, reason });
   if (problem !== undefined) return say("failed", problem);
+  if (pending) return say("pending", `${pending.reason}; it has waited since ${pending.since}`);
   if (!isIn || held?.isLeftover) return held ? say("leftover", "it stays until it is purged") : say("absent");
   if (!stat && !held) return isUnacked ? say("pending", "its removal is on its way") : say("absent");
   if (!stat) return say("pending", waitsFor || "it will be removed");

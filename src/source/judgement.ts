@@ -14,10 +14,11 @@ import { digestRange } from "../mirror/digest.ts";
 import type { PlanPolicy } from "../mirror/plan.ts";
 import type { Held } from "../ops/held.ts";
 import { leadsTo, type Stat, type Tree } from "../sys/file_system.ts";
-import type { DigestedEntry, DigestRange } from "../wire/message.ts";
+import { type DigestedEntry, type DigestRange, PENDING } from "../wire/message.ts";
 import { statOrUndefined } from "./batch.ts";
 import { type ClockReading, differingParts, judge, mayHaveChanged, ofTarget } from "./difference.ts";
 import type { Index } from "./index.ts";
+import type { PendingPaths } from "./pending.ts";
 import type { Problems } from "./problems.ts";
 import type { Requests } from "./requests.ts";
 import type { Mismatch } from "./mismatches.ts";
@@ -28,7 +29,8 @@ export interface JudgementOptions {
   index: Index;
   policy: PlanPolicy;
   requests: Pick<Requests, "digest">;
-  problems: Problems;
+  problems: Pick<Problems, "of">;
+  pending: Pick<PendingPaths, "of">;
   clock: Clock;
   /** Hands on every hint of the changes made so far; `false` if that cannot be promised. */
   heard: () => Promise<boolean>;
@@ -133,7 +135,7 @@ export class Judgement {
       clocks: ClockReading;
     },
   ): Verdict | undefined {
-    const { index, policy, problems } = this.#options;
+    const { index, pending, policy, problems } = this.#options;
     const { path, disk } = mismatch;
     const isOneOfSeveral = held?.kind !== "directory" && index.isLinked(path);
     const answered = remotes.get(path);
@@ -154,7 +156,8 @@ export class Judgement {
     };
     const judged = judge(path, sides, policy.abilities, clocks);
     if (judged === undefined) return undefined;
-    const problem = problems.of(path);
+    const waiting = pending.of(path);
+    const problem = waiting ? { op: PENDING, reason: waiting.reason } : problems.of(path);
     // What verification itself reported is no reason.
     const difference: Difference = problem && !problem.op.startsWith("verify")
       ? { ...judged, cause: "problem", state: "standing", reason: problem.reason }

@@ -9,6 +9,7 @@ import type { Condition } from "./condition.ts";
 import type { Connection } from "./connection.ts";
 import type { Decisions } from "./decisions.ts";
 import type { Lane } from "./lane.ts";
+import type { PendingPaths } from "./pending.ts";
 import type { Patrol } from "./patrol.ts";
 
 /** The parts of a replicator that tell. */
@@ -22,6 +23,7 @@ export interface LaneStatusParts {
   lane: Lane;
   patrol: Patrol;
   flow: Omit<FlowStatus, "target">;
+  pending: PendingPaths;
   /** Wall clock, 0 before the first. */
   lastAckAtMs: number;
   /** Ops that the target could not do. */
@@ -30,7 +32,7 @@ export interface LaneStatusParts {
 
 /** The status of one lane now. */
 export function laneStatus(parts: LaneStatusParts): LaneStatus {
-  const { agenda, backlog, condition, connection, decisions, flow, lane, patrol, target } = parts;
+  const { agenda, backlog, condition, connection, decisions, flow, lane, patrol, pending, target } = parts;
   const { queuedOps, unackedOps } = lane;
   const { packetsSent, packetsShared, bytesSent } = connection.stats;
   return {
@@ -54,5 +56,6 @@ export function laneStatus(parts: LaneStatusParts): LaneStatus {
     verification: patrol.status(),
     leftovers: decisions.leftoverStatus,
     heldSince: condition.heldSince,
+    pending: { count: pending.size, paths: pending.list() },
   };
 }

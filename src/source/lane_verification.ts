@@ -11,6 +11,7 @@ import type { Doubts } from "./doubts.ts";
 import type { FlowGate } from "./flow_gate.ts";
 import { Patience } from "./patience.ts";
 import { Patrol } from "./patrol.ts";
+import type { PendingPaths } from "./pending.ts";
 import type { Problems } from "./problems.ts";
 import type { ReplicatorOptions } from "./replicator_options.ts";
 import type { Requests } from "./requests.ts";
@@ -27,6 +28,7 @@ export interface LaneVerificationOptions {
   doubts: Doubts;
   flow: FlowGate;
   problems: Problems;
+  pending: PendingPaths;
   requests: Requests;
   stream: Stream;
   settled: (signal: AbortSignal) => Promise<boolean>;
@@ -54,6 +56,7 @@ export function verificationOf(parts: LaneVerificationOptions): {
     heard,
     requests,
     problems,
+    pending: parts.pending,
     reachable: (signal) => patience.reachable(signal),
     settled: (signal) => patience.settled(signal),
     hurry: () => parts.flow.hurry(),

@@ -17,6 +17,7 @@ import type { Index } from "./index.ts";
 import type { Priority } from "./lane.ts";
 import type { LinkedNames } from "./linked_names.ts";
 import { isLinked } from "./links.ts";
+import type { PendingPaths } from "./pending.ts";
 import type { Scope } from "./scope.ts";
 import type { SecondLooks } from "./second_looks.ts";
 import type { Ticket } from "./tickets.ts";
@@ -36,6 +37,8 @@ export interface LargeFilesOptions {
   /** Whether it may; see `TransferContext.mayAsk`. */
   mayAsk: (priority: Priority) => boolean;
   onRead: TransferContext["onRead"];
+  /** Files that the target does not take now. */
+  pending: Pick<PendingPaths, "covers">;
   /** Counts starts of a stream: a transfer that began under an older one must not push. */
   course: () => number;
   /** Whether so young a file may change again without a change of its times. */
@@ -98,7 +101,7 @@ export class LargeFiles {
       const result = await transferFile(
         path,
         {
-          ...this.#contextOf(priority, began),
+          ...this.#contextOf(path, priority, began),
           nextTransfer: () => number = this.#take(path),
           policy: this.#policyFor(held),
           trustsAppends,
@@ -135,14 +138,19 @@ export class LargeFiles {
   }
 
   #contextOf(
+    path: string,
     priority: Priority,
     began: number,
   ): Omit<TransferContext, "isStillHeld" | "policy" | "nextTransfer"> {
-    const { tree, room, push, sign, mayAsk, onRead, course } = this.#options;
+    const { tree, room, push, sign, mayAsk, onRead, course, pending } = this.#options;
     return {
       tree,
       sink: {
-        room: async (bytes) => void await room(bytes, priority),
+        room: async (bytes) => {
+          await room(bytes, priority);
+          // The target has said so before the end: what is still to come it would throw away.
+          if (pending.covers(path)) throw new TransientError("Cannot send: the file is in use on the target");
+        },
         push: (op) => {
           if (began !== course()) throw new TransientError("Cannot push: the stream was started anew");
           return push(op, priority);

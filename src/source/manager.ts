@@ -28,7 +28,7 @@ import type { Replicator } from "./replicator.ts";
 import { ROOT_GUARD, RootGuard } from "./root_guard.ts";
 import { RootIdentity, type RootIdentityRecord } from "./root_identity.ts";
 import { type ManagedTarget, RunningSet, type SetOptions } from "./running_set.ts";
-import { idleLane, problemStatuses, sourceStatus } from "./source_status.ts";
+import { idleLane, pendingReason, problemStatuses, sourceStatus } from "./source_status.ts";
 import type { VerifyRequest } from "./verification.ts";
 
 /** What a manager needs. */
@@ -115,8 +115,8 @@ export class Manager {
     const { committed, reason } = running
       ? await this.#commitment.reached(running, timeout)
       : { committed: false, reason: "" };
-    const waiting = committed ? [] : this.#laneStatuses().map(({ target, state, reason }) => {
-      return { target, state, reason };
+    const waiting = committed ? [] : this.#laneStatuses().map(({ target, state, reason, pending }) => {
+      return { target, state, reason: [reason, pendingReason(pending)].filter(Boolean).join("; ") };
     });
     const problems = problemStatuses(running?.replicators ?? []);
     return { committed, commit: this.#commitment.mode, reason, waiting, problems };

@@ -19,7 +19,14 @@ import { hashSmallFile } from "../mirror/small_file.ts";
 import type { Op } from "../ops/op.ts";
 import { hasCoarseFileTimes } from "../sys/clock_ticks.ts";
 import type { Stat } from "../sys/file_system.ts";
-import type { ListedEntry, Message, OpFailure, TouchedPath, Welcome } from "../wire/message.ts";
+import {
+  type ListedEntry,
+  type Message,
+  type OpFailure,
+  PENDING,
+  type TouchedPath,
+  type Welcome,
+} from "../wire/message.ts";
 import type { Session } from "../wire/session.ts";
 import { AccountSender } from "./account_sender.ts";
 import { Agenda } from "./agenda.ts";
@@ -42,6 +49,7 @@ import type { Patrol } from "./patrol.ts";
 import { laneStatus } from "./lane_status.ts";
 import { verificationOf } from "./lane_verification.ts";
 import { Mounts } from "./mounts.ts";
+import { PendingPaths } from "./pending.ts";
 import { Problems } from "./problems.ts";
 import type { ReplicatorOptions } from "./replicator_options.ts";
 import { Requests } from "./requests.ts";
@@ -77,6 +85,7 @@ export class Replicator {
   readonly #guard: MassGuard | undefined;
   readonly #mounts: Mounts;
   readonly #doubts: Doubts;
+  readonly #pending: PendingPaths;
   readonly #bell: Bell;
   readonly #stream: Stream;
   readonly #condition: Condition;
@@ -143,6 +152,15 @@ export class Replicator {
       ask: (path, recursive) => this.#ask(path, recursive),
       lookAgain: (path, recursive) => this.#lookAgain(path, recursive),
     });
+    this.#pending = new PendingPaths({
+      post: (message) => this.lane.post(message),
+      lookAgain: (path) => {
+        this.#lookAgain(path, statOrUndefined(tree, path)?.kind === "directory");
+      },
+      reached: () => this.reached(),
+      nowMs: () => clock.nowMs(),
+      onChange: () => this.#bell.ring(),
+    });
     const context = this.#detectContext();
     this.#detector = new Detector(context);
     this.#largeFiles = new LargeFiles({
@@ -185,6 +203,7 @@ export class Replicator {
       requests: this.#requests,
       secondLooks: this.#secondLooks,
       problems: this.problems,
+      pending: this.#pending,
       tickets,
       log: options.log,
       rootPath: tree.rootPath,
@@ -206,6 +225,7 @@ export class Replicator {
       agenda: this.#agenda,
       detector: this.#detector,
       problems: this.problems,
+      pending: this.#pending,
       tickets,
       bell: this.#bell,
       policy: options.policy,
@@ -254,9 +274,10 @@ export class Replicator {
       doubts: this.#doubts,
       flow: this.flow,
       problems: this.problems,
+      pending: this.#pending,
       requests: this.#requests,
       stream: this.#stream,
-      settled: (signal) => this.settled(signal),
+      settled: (signal) => this.#settledButPending(signal),
       distrust: (path) => this.#distrust(path, tickets.take()),
     });
     this.verification = verification;
@@ -388,9 +409,29 @@ export class Replicator {
 
   /**
    * Resolves when everything that was dirty at the call has been made durable on the target, or with `false` when the
-   * signal aborts first.
+   * signal aborts first. What waits for a file in use there is waited for, save in a pass that nobody comes back to.
    */
   async settled(signal?: AbortSignal): Promise<boolean> {
+    for (;;) {
+      if (!await this.#settledButPending(signal)) return false;
+      const { lastNumber } = this.#pending;
+      if (this.#options.isOnePass || !this.#pending.hasUpTo(lastNumber)) return true;
+      await this.#waitUntil(() => !this.#pending.hasUpTo(lastNumber), signal);
+      if (signal?.aborted) return false;
+    }
+  }
+
+  async #waitUntil(isSo: () => boolean, signal: AbortSignal | undefined): Promise<void> {
+    const wake = () => this.#bell.ring();
+    signal?.addEventListener("abort", wake, { once: true });
+    try {
+      while (!isSo() && !signal?.aborted && !this.#condition.isStopped) await this.#bell.rung();
+    } finally {
+      signal?.removeEventListener("abort", wake);
+    }
+  }
+
+  async #settledButPending(signal?: AbortSignal): Promise<boolean> {
     this.#secondLooks.hurry();
     using _hurry = this.#resting.hurry();
     using _open = this.flow.hurry();
@@ -471,14 +512,8 @@ export class Replicator {
   }
 
   /** Resolves when nothing is on its way to the target, or when the signal aborts. */
-  async quiet(signal: AbortSignal): Promise<void> {
-    const wake = () => this.#bell.ring();
-    signal.addEventListener("abort", wake, { once: true });
-    try {
-      while (!this.isQuiet && !signal.aborted && !this.#condition.isStopped) await this.#bell.rung();
-    } finally {
-      signal.removeEventListener("abort", wake);
-    }
+  quiet(signal: AbortSignal): Promise<void> {
+    return this.#waitUntil(() => this.isQuiet, signal);
   }
 
   /** Why deletions wait, `""` if they do not. */
@@ -513,6 +548,7 @@ export class Replicator {
       lane: this.lane,
       patrol: this.#patrol,
       flow: this.flowStatus,
+      pending: this.#pending,
       lastAckAtMs: this.#lastAckAtMs,
       failures: this.#failures,
     });
@@ -540,6 +576,7 @@ export class Replicator {
     this.#stream.begin(session, welcome, touched);
     this.#accounts.connect(welcome);
     if (this.#stream.isReady) this.#accounts.begin();
+    this.#pending.beginSession();
     this.#bell.ring();
   }
 
@@ -559,6 +596,7 @@ export class Replicator {
         if (!this.#stream.isReady) return;
         for (const failure of message.failures) this.#takeFailure(failure);
         this.#doubts.acknowledge(message.sequence);
+        this.#pending.heard(message.sequence);
         this.#lastAckAtMs = this.#options.clock.nowMs();
         this.lane.acknowledge(message.sequence);
         return this.flow.look();
@@ -566,6 +604,8 @@ export class Replicator {
       case "signature":
       case "digests":
         return this.#requests.take(message);
+      case "free":
+        return this.#pending.free(message.paths);
       case "blocked":
         this.#condition.blockedReason = message.reason;
         return this.#bell.ring();
@@ -575,10 +615,14 @@ export class Replicator {
   }
 
   #takeFailure(failure: OpFailure): void {
-    const { path, op, reason } = failure;
-    this.#failures++;
-    if (op === "link") this.#detector.linkedNames.refuse(path);
-    this.problems.add({ path, op, reason }, this.#options.clock.nowMs());
+    const { sequence, path, op, code, reason } = failure;
+    const isPending = code === PENDING && this.#pending.refused(failure, this.#doubts.renamedTo(sequence));
+    if (op === "link" && !isPending) this.#detector.linkedNames.refuse(path);
+    // Nobody comes back to what one pass leaves.
+    if (!isPending || this.#options.isOnePass) {
+      this.#failures++;
+      this.problems.add({ path, op, reason }, this.#options.clock.nowMs());
+    }
     this.#doubts.addFailure(failure);
   }
 
@@ -635,6 +679,7 @@ export class Replicator {
     using _gate = this.#gate.close();
     await this.#gate.acked();
     await this.#doubts.resolve(() => course === this.#stream.count);
+    this.#pending.tell();
     this.#stream.tellCompared();
   }
 
@@ -696,6 +741,7 @@ export class Replicator {
       solved: (path, op) => this.problems.clear(path, op),
       gone: (path) => this.problems.clearFrom(path),
       resting: this.#options.isOnePass || planned ? undefined : this.#resting,
+      pending: this.#pending,
       guard: this.#guard,
       mounts: this.#mounts,
       lookAgain: (path, ticket) => this.#agenda.markDirty(path, ticket),
@@ -714,7 +760,8 @@ export class Replicator {
     this.#accounts.noteOp(op);
     const sequence = this.lane.push(op, priority);
     this.flow.look();
-    if (op.kind === "rename") this.#doubts.noteRename(sequence, op.to);
+    if (op.kind === "rename") this.#doubts.noteRename(sequence, op);
+    this.#pending.notePushed(op, sequence);
     return sequence;
   }
 

@@ -51,6 +51,13 @@ export function sourceStatus({ set, root, running, interceptorReason, accounts }
 /** Where no accounts travel. */
 const noAccounts = { ...noAccountsStatus, unknownUids: [], unknownGids: [], reason: "" };
 
+/** Why changes wait for files in use, `""` if none do. */
+export function pendingReason({ count, paths }: LaneStatus["pending"]): string {
+  if (count === 0) return "";
+  const more = count > 1 ? `, and ${count - 1} more` : "";
+  return `waits for files in use: ${paths[0].reason}${more}`;
+}
+
 /** What could not be read or applied. */
 export function problemStatuses(replicators: Pick<Replicator, "problems">[]): ProblemStatus[] {
   return replicators.flatMap(({ problems }) => problems.list()).map(({ path, op, reason, sinceMs }) => {
@@ -80,6 +87,7 @@ export const idleLane: LaneStatus = {
   opsSent: {},
   leftovers: noLeftovers,
   heldSince: "",
+  pending: { count: 0, paths: [] },
   verification: {
     state: "off",
     reason: "",

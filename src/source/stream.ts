@@ -26,6 +26,7 @@ import type { Index } from "./index.ts";
 import type { IndexKeeper } from "./index_keeper.ts";
 import type { Lane } from "./lane.ts";
 import { ListingTaker } from "./listing_taker.ts";
+import type { PendingPaths } from "./pending.ts";
 import type { Problems } from "./problems.ts";
 import type { Requests } from "./requests.ts";
 import type { SecondLooks } from "./second_looks.ts";
@@ -42,6 +43,7 @@ export interface StreamParts {
   requests: Requests;
   secondLooks: SecondLooks;
   problems: Problems;
+  pending: PendingPaths;
   tickets: Tickets;
   log: Log;
   /** Absolute path of the source's root. */
@@ -188,7 +190,8 @@ export class Stream {
   }
 
   #startOver(session: Session, welcome: Welcome): void {
-    const { agenda, doubts, index, isDry, keeper, lane, problems, secondLooks, tickets } = this.#parts;
+    const { agenda, doubts, index, isDry, keeper, lane, pending, problems, secondLooks, tickets } =
+      this.#parts;
     const count = ++this.#count;
     this.#isLoaded = false;
     this.#isReady = false;
@@ -201,6 +204,7 @@ export class Stream {
     keeper?.begin(this.#id, this.#replicaId);
     agenda.startOver();
     problems.clearAll();
+    pending.clear();
     this.#isMirrored = false;
     this.#mirrorEnd = undefined;
     // A dry run compares nothing for good.

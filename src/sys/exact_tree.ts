@@ -13,6 +13,7 @@ import { systemError } from "./errno.ts";
 import type {
   AttributeChange,
   DirectoryEntry,
+  FileUse,
   NodeKind,
   OpenFile,
   OpenOptions,
@@ -70,6 +71,10 @@ export class ExactTree implements Tree {
         this.#inner.unlink(path);
       },
     });
+  }
+
+  useOf(path: string): FileUse | undefined {
+    return this.#isOtherSpelling(path) ? undefined : this.#inner.useOf(path);
   }
 
   readLink(path: string): string {

@@ -102,6 +102,9 @@ export interface FileSystemAbilities {
   syncAll: boolean;
 }
 
+/** How another program uses a file: it has it open or mapped, or holds a lock on it. */
+export type FileUse = "open" | "locked";
+
 /** How {@linkcode Tree.open} opens a file. */
 export interface OpenOptions {
   /** `read` an existing file, `write` an existing one, or `create` a new one (fails with `EEXIST`). */
@@ -179,6 +182,13 @@ export interface Tree extends Disposable {
   scan(path: string, visit: (name: string, stat: Readonly<Stat> | undefined) => void): void;
   /** Opens a regular file. Never blocks on a FIFO or device: those fail with `EINVAL`; a symlink fails with `ELOOP`. */
   open(path: string, options: OpenOptions): OpenFile;
+  /**
+   * How another program uses a regular file now. `undefined` if none does, if there is no regular file at the path, or
+   * if it cannot be told (sys/linux_use.ts). Descriptors of this process do not count.
+   *
+   * @throws {SystemError} If the directory that holds it cannot be searched.
+   */
+  useOf(path: string): FileUse | undefined;
   /** Target of a symbolic link, raw bytes as in a path. */
   readLink(path: string): string;
   makeDirectory(path: string, mode: number): void;
@@ -234,6 +244,8 @@ export interface Tree extends Disposable {
 export interface FileSystem {
   readonly name: "linux" | "portable";
   readonly abilities: Readonly<FileSystemAbilities>;
+  /** Whether {@linkcode Tree.useOf} can tell who else uses a file; otherwise nobody seems to. */
+  readonly tellsFileUse: boolean;
   /**
    * Opens a directory as a tree. The path itself may lead through symbolic links.
    *

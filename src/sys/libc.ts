@@ -112,6 +112,10 @@ const calls = {
   /** `ioctl` with a number as its argument, as FICLONE wants. */
   ioctl: { parameters: [descriptor, "u32", "i64"], result },
   flock: { parameters: [descriptor, flags], result },
+  /** `fcntl` with a number or an address as its argument. */
+  fcntl: { parameters: [descriptor, "i32", "i64"], result },
+  /** Its result, the handler before, is of no use here. */
+  signal: { parameters: ["i32", address], result },
   malloc_trim: { parameters: ["i64"], result },
   geteuid: { parameters: [], result: "u32" },
   eventfd: { parameters: ["u32", flags], result },

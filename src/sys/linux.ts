@@ -12,6 +12,7 @@ import type {
   DirectoryEntry,
   FileSystem,
   FileSystemAbilities,
+  FileUse,
   NodeKind,
   OpenOptions,
   RenameOptions,
@@ -25,9 +26,18 @@ import { hasOpenat2, isCleanName, LinuxDirectories } from "./linux_directories.t
 import { type EntryBuffer, withEntryBuffer } from "./linux_entries.ts";
 import { KEEP_ID, LinuxFile, sharedBuffers } from "./linux_file.ts";
 import { emptyStat, kindOfType, packDevice, typeOfNode } from "./linux_stat.ts";
+import { useOfOpen } from "./linux_use.ts";
 import { hasNoXattrs, readXattrs, writeXattr } from "./linux_xattrs.ts";
 
-const EPERM = 1, ENOENT = 2, ENXIO = 6, EACCES = 13, ENOTDIR = 20, EINVAL = 22, EISDIR = 21, ENOTSUP = 95;
+const EPERM = 1,
+  ENOENT = 2,
+  ENXIO = 6,
+  EAGAIN = 11,
+  EACCES = 13,
+  ENOTDIR = 20,
+  EINVAL = 22,
+  EISDIR = 21,
+  ENOTSUP = 95;
 const RENAME_EXCHANGE = 2;
 const SYS_MKNODAT = Deno.build.arch === "aarch64" ? 33 : 259;
 /** Bytes of a symbolic link's target, with room to see that it was cut. */
@@ -63,6 +73,7 @@ export function linuxFileSystem(options: LinuxOptions = {}): FileSystem {
   return {
     name: "linux",
     abilities,
+    tellsFileUse: true,
     openTree(rootPath, { confined = false } = {}): Tree {
       const absolute = rootPath.startsWith("/") ? rootPath : joinPath(Deno.cwd(), rootPath);
       const root = libc().openat(AT.FDCWD, names().put(absolute), O.PATH | O.DIRECTORY | O.CLOEXEC, 0);
@@ -136,6 +147,25 @@ class LinuxTree implements Tree {
     // The umask may have taken bits away that were asked for.
     if (options.access === "create" && options.mode !== undefined) this.#completeMode(file, options.mode);
     return file;
+  }
+
+  useOf(path: string): FileUse | undefined {
+    const { statBuffer } = sharedBuffers();
+    const directory = this.#locate(path, names());
+    const failure = directory < 0 ? -directory : statBuffer.ask(directory, names().address) ? 0 : errno();
+    if (failure === ENOENT || failure === ENOTDIR) return undefined;
+    if (failure !== 0) throw this.#error(failure, "see who uses", path);
+    // A device must not be opened.
+    if (kindOfType(statBuffer.type) !== "file") return undefined;
+    const descriptor = this.#openByAccess(directory, { access: "read" });
+    // Somebody holds a lease who must be asked to give it up.
+    if (descriptor === -EAGAIN) return "open";
+    if (descriptor < 0) return undefined;
+    try {
+      return useOfOpen(descriptor, () => statBuffer.fill(emptyStat()));
+    } finally {
+      libc().close(descriptor);
+    }
   }
 
   readLink(path: string): string {

@@ -19,6 +19,7 @@ import type {
   DataRange,
   DirectoryEntry,
   FileSystem,
+  FileUse,
   NodeKind,
   OpenFile,
   OpenOptions,
@@ -82,6 +83,7 @@ export function ownedFileSystem(inner: FileSystem, owners: Owners): FileSystem {
   return {
     name: inner.name,
     abilities: inner.abilities,
+    tellsFileUse: inner.tellsFileUse,
     openTree: (rootPath, options) => new OwnedTree(inner.openTree(rootPath, options), owners),
   };
 }
@@ -173,6 +175,10 @@ class OwnedTree implements Tree {
 
   link(path: string, name: string, { into }: { into?: Tree } = {}): void {
     this.#inner.link(path, name, { into: into instanceof OwnedTree ? into.#inner : into });
+  }
+
+  useOf(path: string): FileUse | undefined {
+    return this.#inner.useOf(path);
   }
 
   unlink(path: string): void {

@@ -45,6 +45,7 @@ export function portableFileSystem(): FileSystem {
       confined: false,
       syncAll: false,
     },
+    tellsFileUse: false,
     openTree(rootPath, { confined = false } = {}): Tree {
       const absolute = attempt("open directory", rootPath, () => Deno.realPathSync(rootPath));
       if (!attempt("open directory", absolute, () => Deno.statSync(absolute)).isDirectory) {
@@ -124,6 +125,11 @@ class PortableTree implements Tree {
       throw systemError("ELOOP", "open", full);
     }
     return file;
+  }
+
+  /** There is no call that tells. */
+  useOf(_path: string): undefined {
+    return undefined;
   }
 
   readLink(path: string): string {

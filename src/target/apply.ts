@@ -17,6 +17,8 @@
  * - A live file is changed in place only after its journal is durable and announced (2, 3); recovery redoes it.
  * - A crash between any two calls leaves a state from which a replay of the ops behind `durableSequence` ends in the
  *   same tree: ops that would not stand that do not share a group (group_names.ts).
+ * - A file that another program uses is not touched: its ops fail as *pending* (open_files.ts), which is asked right
+ *   before they are installed, of patches before they are announced.
  * - Trouble of the machine fails no op. Before step 2 the group ends in front of the op that met it; from then on the
  *   caller recovers the replica as after a crash and replays the ops from memory.
  * @module
@@ -27,7 +29,7 @@ import { quote } from "../base/path.ts";
 import { type Op, opPaths } from "../ops/op.ts";
 import type { ExchangeRow, TouchedRow } from "../store/catalog.ts";
 import type { Tree } from "../sys/file_system.ts";
-import type { OpFailure } from "../wire/message.ts";
+import { type OpFailure, PENDING } from "../wire/message.ts";
 import { GroupNames } from "./group_names.ts";
 import { Installer } from "./install.ts";
 import type { Replica } from "./replica.ts";
@@ -83,7 +85,7 @@ class Group implements Disposable {
   readonly #contents: ContentSyncs;
   readonly #syncs: LiveSyncs;
   readonly #garbage: string[] = [];
-  readonly #steps: Step[] = [];
+  #steps: Step[] = [];
   readonly #failures: OpFailure[] = [];
   readonly #touched = new Map<string, TouchedRow>();
   #ops: readonly SequencedOp[] = [];
@@ -98,7 +100,7 @@ class Group implements Disposable {
   }
 
   stage(ops: readonly SequencedOp[]): void {
-    const { live, staging, transfers, abilities } = this.#replica;
+    const { live, staging, transfers, abilities, openFiles } = this.#replica;
     checkRoot(live);
     // Others may have moved directories since the last group.
     live.forgetDirectories();
@@ -109,6 +111,7 @@ class Group implements Disposable {
       abilities,
       contents: this.#contents,
       garbage: this.#garbage,
+      openFiles,
     };
     const stager = new Stager(context);
     const names = new GroupNames();
@@ -133,6 +136,8 @@ class Group implements Disposable {
 
   announce(): void {
     const { catalog } = this.#replica;
+    // What is announced will be done, by recovery if not by us: a patch must not wait after that.
+    this.#steps = this.#steps.filter((step) => !step.staged?.isPatch || this.#mayPatch(step));
     if (this.#steps.length > 0 && catalog.meta.clean) catalog.setMeta({ clean: false });
     if (!this.#mustAnnounce) return;
     const patches = this.#steps.filter(({ staged }) => staged?.isPatch)
@@ -170,7 +175,7 @@ class Group implements Disposable {
     keeper.forget();
     // Journals after the catalog: until then recovery needs them.
     for (const name of this.#garbage) staging.remove(name);
-    stats.count(this.#ops, failures.length);
+    stats.count(this.#ops, failures.filter(({ code }) => code !== PENDING).length);
     return { count, sequence, failures };
   }
 
@@ -191,8 +196,25 @@ class Group implements Disposable {
     return true;
   }
 
+  /** Gives whether nobody uses the file that is to be patched; otherwise the op waits. */
+  #mayPatch({ sequence, op }: Step): boolean {
+    try {
+      this.#checkUse(sequence, op);
+      return true;
+    } catch (error) {
+      this.#fail(sequence, op, error);
+      return false;
+    }
+  }
+
+  #checkUse(sequence: number, op: Op): void {
+    const { keeper, openFiles } = this.#replica;
+    keeper.withAccess(opPaths(op), () => openFiles.check(sequence, op));
+  }
+
   #installOne(installer: Installer, step: Step): void {
     try {
+      if (!step.staged?.isPatch) this.#checkUse(step.sequence, step.op);
       const trouble = installer.install(step);
       if (trouble) this.#note(step.sequence, step.op, trouble);
     } catch (error) {

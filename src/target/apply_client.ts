@@ -16,7 +16,7 @@ import {
   TAKEN_BYTES,
   WAITS_FOR_ROOM,
 } from "./apply_messages.ts";
-import type { ReplicaStats } from "./replica_stats.ts";
+import type { FullReplicaStats } from "./replica_stats.ts";
 
 /** A Worker that has loaded its modules and waits for its replica. */
 let spare: Worker | undefined;
@@ -108,7 +108,7 @@ export class ApplyClient {
   }
 
   /** Numbers of the replica now. @throws {TransientError} If the Worker failed. */
-  async stats(): Promise<ReplicaStats> {
+  async stats(): Promise<FullReplicaStats> {
     return (await this.#ask({ kind: "stats" }, "stats")).stats;
   }
 

@@ -20,7 +20,8 @@ import { errorCode, reasonOf } from "../base/errors.ts";
 import type { FileSystemChoice } from "../sys/system.ts";
 import type { KeepAside } from "./kept_aside.ts";
 import type { OwnerChoice } from "./replica_owners.ts";
-import type { ReplicaStats } from "./replica_stats.ts";
+import type { OpenFileRule } from "./open_files.ts";
+import type { FullReplicaStats } from "./replica_stats.ts";
 
 /** Which replica the Worker opens. */
 export interface ApplyPlace {
@@ -38,6 +39,8 @@ export interface ApplyPlace {
   keepAside?: KeepAside;
   /** Under which numbers what the sender's users own lies here. @default {"number"} */
   owners?: OwnerChoice;
+  /** What becomes of files that other programs use. @default {"wait"} */
+  openFiles?: OpenFileRule;
 }
 
 /** Places in the shared counters. */
@@ -69,7 +72,7 @@ export type ApplyReply =
   | { kind: "detached" }
   /** `trouble` says why it cannot be held, or `""`. */
   | { kind: "held"; trouble: string }
-  | { kind: "stats"; stats: ReplicaStats }
+  | { kind: "stats"; stats: FullReplicaStats }
   | { kind: "closed" };
 
 /** An error on its way between threads. */

@@ -45,6 +45,7 @@ class ApplyHost {
   #turnIsDue = false;
   #heldReason = "";
   #retryTimer: ReturnType<typeof setTimeout> | undefined;
+  #freeTimer: ReturnType<typeof setTimeout> | undefined;
 
   constructor(
     replica: Replica,
@@ -82,7 +83,7 @@ class ApplyHost {
       case "release":
         return this.#release();
       case "stats":
-        return reply({ kind: "stats", stats: this.#replica.stats.snapshot() });
+        return reply({ kind: "stats", stats: this.#replica.status() });
       case "close":
         this.#detach();
         this.#replica.close();
@@ -96,7 +97,9 @@ class ApplyHost {
     if (this.#receiver === undefined) return;
     this.#heldBytes += bytes.length;
     this.#serve((receiver) => {
-      receiver.handle(decodeMessage(bytes));
+      const message = decodeMessage(bytes);
+      receiver.handle(message);
+      if (message.type === "await") this.#lookForFree(receiver, limits.inUseRetryMinMs);
       const isLast = Atomics.load(this.#shared, POSTED) === this.#takenCount;
       if (receiver.blockedReason === "" && (isLast || receiver.hasFullGroup)) this.#flush(receiver);
     });
@@ -143,6 +146,19 @@ class ApplyHost {
       this.#serve((receiver) => this.#flush(receiver));
       this.#turnSoon();
     }, limits.blockedRetryMs);
+  }
+
+  /** Looks from time to time, at first soon, whether files in use are free. */
+  #lookForFree(receiver: Receiver, delayMs: number): void {
+    clearTimeout(this.#freeTimer);
+    this.#freeTimer = undefined;
+    if (!receiver.awaitsFiles) return;
+    this.#freeTimer = setTimeout(() => {
+      this.#serve((receiver) => {
+        receiver.tellFree();
+        this.#lookForFree(receiver, Math.min(2 * delayMs, limits.inUseRetryMs));
+      });
+    }, delayMs);
   }
 
   /** One message of an answer a turn, so that messages of the session come in between. */
@@ -195,7 +211,8 @@ class ApplyHost {
 
   #detach(): void {
     clearTimeout(this.#retryTimer);
-    this.#retryTimer = undefined;
+    clearTimeout(this.#freeTimer);
+    this.#retryTimer = this.#freeTimer = undefined;
     this.#receiver?.closeSession();
     this.#receiver = undefined;
     this.#heldBytes = 0;

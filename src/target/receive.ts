@@ -117,6 +117,10 @@ export class Receiver {
         return this.#ask(signFile(this.#replica.live, message));
       case "list-directory":
         return this.#ask(listDirectory(this.#replica.live, message));
+      case "await":
+        // What came before does not know of it yet.
+        this.flush();
+        return this.#replica.openFiles.await(message.sequence, message.paths);
       case "digest":
         return this.#ask(digestEntries(this.#replica.live, message));
       default:
@@ -185,6 +189,17 @@ export class Receiver {
       this.#answers.push(answer);
       return;
     }
+  }
+
+  /** Whether {@linkcode tellFree} would look at something. */
+  get awaitsFiles(): boolean {
+    return this.#replica.openFiles.hasAwaited;
+  }
+
+  /** Looks whether files that the sender waits for are in use still, and tells what is free. */
+  tellFree(): void {
+    const free = this.#replica.openFiles.takeFree();
+    for (const paths of chunksOf(free)) this.#options.send({ type: "free", paths });
   }
 
   /** Ends the session: what can be applied is, the rest is forgotten; the source still has it. */
@@ -386,6 +401,20 @@ function* nothingTouched(): Generator<Message, void> {
 interface Answer {
   messages: Generator<Message, void>;
   begun: boolean;
+}
+
+/** Paths in as many parts as messages take. */
+function* chunksOf(paths: string[]): Generator<string[]> {
+  let part: string[] = [];
+  let size = 0;
+  for (const path of paths) {
+    part.push(path);
+    size += 3 * path.length + 2;
+    if (size < limits.answerChunkSize) continue;
+    yield part;
+    [part, size] = [[], 0];
+  }
+  if (part.length > 0) yield part;
 }
 
 /** Bytes of an encoded failure, at most. */

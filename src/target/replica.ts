@@ -24,9 +24,10 @@ import type { FileSystem, FileSystemAbilities, Tree } from "../sys/file_system.t
 import { DirectoryKeeper } from "./directory_keeper.ts";
 import type { LossReason } from "./install.ts";
 import { setAttributes } from "./attributes.ts";
+import { type OpenFileRule, OpenFiles } from "./open_files.ts";
 import { applyJournal, readJournalEnd } from "./patch.ts";
 import type { ReplicaPlaces } from "./places.ts";
-import { ReplicaCounter } from "./replica_stats.ts";
+import { type FullReplicaStats, ReplicaCounter } from "./replica_stats.ts";
 import { Staging } from "./staging.ts";
 import { Transfers } from "./transfers.ts";
 import { attempt, isAbsence } from "./trouble.ts";
@@ -36,6 +37,8 @@ export interface ReplicaOptions extends ReplicaPlaces {
   fileSystem: FileSystem;
   /** Make the replica and its directories if they are not there. */
   create: boolean;
+  /** What becomes of files that other programs use. @default {"wait"} */
+  openFiles?: OpenFileRule;
   /** Called before an entry is replaced, patched or removed. By default nothing is kept. */
   keepBefore?: (path: string, reason: LossReason) => void;
 }
@@ -79,6 +82,7 @@ export class Replica {
   readonly staging: Staging;
   readonly transfers = new Transfers();
   readonly keeper: DirectoryKeeper;
+  readonly openFiles: OpenFiles;
   readonly stats: ReplicaCounter;
   readonly keepBefore: (path: string, reason: LossReason) => void;
   readonly #catalogPath: string;
@@ -87,7 +91,8 @@ export class Replica {
 
   /** See {@linkcode openReplica}. */
   constructor(options: ReplicaOptions) {
-    const { replicaRoot, stateDirectory, fileSystem, create, keepBefore = () => {} } = options;
+    const { replicaRoot, stateDirectory, fileSystem, create, openFiles = "wait", keepBefore = () => {} } =
+      options;
     this.rootPath = replicaRoot;
     this.keepBefore = keepBefore;
     this.#catalogPath = `${stateDirectory}/${CATALOG_NAME}`;
@@ -103,11 +108,13 @@ export class Replica {
     this.live = confusesNames ? new ExactTree(live) : live;
     this.staging = new Staging(confusesNames ? new ExactTree(staging) : staging);
     this.keeper = new DirectoryKeeper(this.live);
+    this.openFiles = new OpenFiles(this.live, openFiles);
     checkSameFileSystem(this.live, this.staging.tree);
     this.#catalog = Catalog.open(this.#catalogPath);
     if (create) syncDirectory(stateDirectory);
     this.#noteUncleanStop();
     this.#recover();
+    this.openFiles.load(this.#catalog.failures(0));
     this.stats = new ReplicaCounter(this.durableSequence, this.#catalog.accounts);
   }
 
@@ -146,9 +153,16 @@ export class Replica {
     this.stats.startFrom(this.durableSequence);
   }
 
+  /** For `status`. */
+  status(): FullReplicaStats {
+    const { openFiles, stats } = this;
+    return { ...stats.snapshot(), pendingOpenFiles: openFiles.count, openFiles: openFiles.list() };
+  }
+
   /** Starts a stream: everything of the one before is forgotten, the live tree stays. */
   begin(streamId: string): void {
     this.#catalog.begin(streamId);
+    this.openFiles.clear();
     this.transfers.load([], this.staging);
     this.staging.clean(new Set());
     this.stats.startFrom(0);

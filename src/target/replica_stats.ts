@@ -3,6 +3,7 @@
  * @module
  */
 import { type Accounts, type AccountsStatus, accountsStatus } from "../base/accounts.ts";
+import type { OpenFileStatus } from "../base/status.ts";
 import { type OpKind, opKinds } from "../ops/op.ts";
 import type { SequencedOp } from "./apply.ts";
 
@@ -18,12 +19,17 @@ export interface ReplicaStats {
   lastDurableSequence: number;
   /** Ops that failed. */
   errors: number;
-  /** Ops that wait because their file is in use here. */
-  pendingOpenFiles: number;
   /** Why nothing is applied now, or `""`. */
   blockedReason: string;
   /** Accounts of the source that are kept. */
   accounts: AccountsStatus;
+}
+
+/** {@linkcode ReplicaStats}, with what is known elsewhere. */
+export interface FullReplicaStats extends ReplicaStats {
+  /** Files in use that changes wait for, and some of them by name. */
+  pendingOpenFiles: number;
+  openFiles: OpenFileStatus[];
 }
 
 /** Counts what was applied. */
@@ -38,7 +44,6 @@ export class ReplicaCounter {
       lastAppliedSequence: durableSequence,
       lastDurableSequence: durableSequence,
       errors: 0,
-      pendingOpenFiles: 0,
       blockedReason: "",
       accounts: accountsStatus(accounts),
     };

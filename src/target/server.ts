@@ -24,6 +24,7 @@ import type { KeyPair } from "../wire/keys.ts";
 import { decodeMessage, encodeMessage } from "../wire/message.ts";
 import { type AcceptedSession, acceptSession } from "../wire/tcp_session.ts";
 import { type ApplyClient, dropPreparedWorker, prepareWorker, pump } from "./apply_client.ts";
+import type { OpenFileRule } from "./open_files.ts";
 import type { ReplicaPlaces } from "./places.ts";
 import { demote, fence, promotionOf } from "./promote.ts";
 import { isReplica, readReplicaAccounts } from "./replica.ts";
@@ -38,6 +39,8 @@ export interface TargetServerOptions {
   placesOf: (name: string) => ReplicaPlaces;
   /** Whom files of sources belong to here; see `ApplyPlace`. */
   owners?: "number" | "name";
+  /** What becomes of files that other programs use. */
+  openFiles: OpenFileRule;
   /** Sends a replica back over a session; ends when it is done. */
   sendBack: (name: string, session: AcceptedSession) => Promise<void>;
   clock: Clock;
@@ -259,6 +262,8 @@ export class TargetServer {
       await served.replica.close();
       served.session = undefined;
       Object.assign(served.past, { connected: false, peer: "", state: "disconnected", reason: "" });
+      // Nothing waits here without a source.
+      Object.assign(served.past, { pendingOpenFiles: 0, openFiles: [] });
     }
     this.#options.log.info(`${session.peer} left "${served.name}"`);
   }
@@ -266,14 +271,11 @@ export class TargetServer {
   #find(name: string): Served {
     let served = this.#served.get(name);
     if (!served) {
+      const { placesOf, openFiles, owners } = this.#options;
       served = {
         name,
         session: undefined,
-        replica: new ServedReplica({
-          ...this.#options.placesOf(name),
-          owners: this.#options.owners,
-          agent: AGENT,
-        }),
+        replica: new ServedReplica({ ...placesOf(name), owners, openFiles, agent: AGENT }),
         past: { ...unseenReplica, name, opsReceived: {}, accounts: this.#accountsOf(name) },
       };
       this.#served.set(name, served);
@@ -312,6 +314,7 @@ export class TargetServer {
       lastDurableSequence: applied?.lastDurableSequence ?? past.lastDurableSequence,
       pendingOpenFiles: applied?.pendingOpenFiles ?? 0,
       promotedAt: "",
+      openFiles: applied?.openFiles ?? [],
       packetsReceived: past.packetsReceived + line.packetsReceived,
       bytesReceived: past.bytesReceived + line.bytesReceived,
       bytesSent: past.bytesSent + line.bytesSent,
@@ -333,6 +336,7 @@ const unseenReplica: ReplicaStatus = {
   lastDurableSequence: 0,
   pendingOpenFiles: 0,
   promotedAt: "",
+  openFiles: [],
   packetsReceived: 0,
   bytesReceived: 0,
   bytesSent: 0,

@@ -3,13 +3,15 @@
  * An op that fails leaves nothing in staging; on trouble of the machine the op can be staged again later.
  * @module
  */
-import { SystemError } from "../base/errors.ts";
+import { errorCode, SystemError } from "../base/errors.ts";
 import { isWithin, quote } from "../base/path.ts";
 import { ALL_TRANSFERS, type Op, opPaths } from "../ops/op.ts";
 import { TARGET_STATE_NAME } from "../store/state_directory.ts";
+import { PENDING } from "../wire/message.ts";
 import type { AttributeChange, FileSystemAbilities, OpenFile, Stat, Tree } from "../sys/file_system.ts";
 import { writeSparsely } from "../sys/holes.ts";
 import { entryOf, setAttributes } from "./attributes.ts";
+import type { OpenFiles } from "./open_files.ts";
 import { appendExtent, appendHole, beginJournal, closeJournal } from "./patch.ts";
 import type { StagedKind, Staging } from "./staging.ts";
 import type { ContentSyncs } from "./syncs.ts";
@@ -48,6 +50,7 @@ export interface StageContext {
   contents: ContentSyncs;
   /** Takes names in staging that nobody needs once the group is recorded. */
   garbage: string[];
+  openFiles: Pick<OpenFiles, "check">;
 }
 
 /** Stages ops, one after the other. */
@@ -74,7 +77,7 @@ export class Stager {
       case "node":
         return { sequence, op, ...this.#stageNode(op) };
       case "open":
-        this.#open(op);
+        this.#open(sequence, op);
         return undefined;
       case "block":
       case "hole":
@@ -124,8 +127,8 @@ export class Stager {
     }
   }
 
-  /** An `open` that fails is told at its `close`. */
-  #open(op: Op & { kind: "open" }): void {
+  /** An `open` that fails is told at its `close`; at once, too, if its file is in use: then its blocks need not come. */
+  #open(sequence: number, op: Op & { kind: "open" }): void {
     const { transfers } = this.#context;
     this.#abandon(op.transfer);
     const transfer: Transfer = {
@@ -140,6 +143,7 @@ export class Stager {
     };
     try {
       transfers.checkRoom();
+      this.#checkEarly(sequence, op);
       this.#openStaged(transfer);
     } catch (error) {
       if (!isOpTrouble(error)) throw error;
@@ -148,6 +152,16 @@ export class Stager {
       transfer.failure = troubleOf(error);
     }
     transfers.add(transfer);
+    if (transfer.failure?.code === PENDING) throw new SystemError(PENDING, transfer.failure.reason);
+  }
+
+  /** Whether the file is in use counts at its `close`. What cannot be asked before is asked then. */
+  #checkEarly(sequence: number, op: Op & { kind: "open" }): void {
+    try {
+      this.#context.openFiles.check(sequence, op);
+    } catch (error) {
+      if (errorCode(error) === PENDING || !isOpTrouble(error)) throw error;
+    }
   }
 
   #openStaged(transfer: Transfer): void {

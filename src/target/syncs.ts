@@ -49,9 +49,11 @@ export class ContentSyncs implements Disposable {
 
   /** Makes all of it durable. */
   finish(): void {
-    if (this.#all) return this.#tree.syncAll();
-    for (const file of [...this.#owned, ...this.#lent]) file.sync();
-    if (this.#directory) this.#tree.syncDirectory("");
+    if (this.#all) this.#tree.syncAll();
+    else for (const file of [...this.#owned, ...this.#lent]) file.sync();
+    if (this.#directory && !this.#all) this.#tree.syncDirectory("");
+    // Once they are live they must not seem to be in use.
+    this.#closeOwned();
   }
 
   [Symbol.dispose](): void {

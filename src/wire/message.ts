@@ -86,10 +86,13 @@ export interface OpFailure {
   path: string;
   /** Kind of the op. */
   op: string;
-  /** Errno's name, or `""`. */
+  /** Errno's name, {@linkcode PENDING} or `""`. */
   code: string;
   reason: string;
 }
+
+/** Code of an op that was not done since a program on the receiver uses a file: it waits (target/open_files.ts). */
+export const PENDING = "pending";
 
 /** Path that ops changed on the target since the sender's index was saved. */
 export interface TouchedPath {
@@ -125,6 +128,8 @@ export type Message =
   | { type: "list-directory"; request: number; path: string }
   /** Attributes of these entries, and digests of their bytes. */
   | { type: "digest"; request: number; ranges: DigestRange[] }
+  /** Later ops know of failures up to `sequence`; the sender waits until nobody uses what keeps `paths`. */
+  | { type: "await"; sequence: number; paths: string[] }
   /** Progress, plan lines or the final summary of a restore, for people. */
   | { type: "report"; report: Record<string, unknown> }
   /** All accounts of the sender that its set needs, in place of those before. */
@@ -141,6 +146,8 @@ export type Message =
   | { type: "digests"; request: number; nowNs: bigint; entries: DigestedEntry[] }
   /** Nothing more is applied until `reason` is `""` again, for example because the disk is full. */
   | { type: "blocked"; reason: string }
+  /** Nothing that is known keeps ops on these awaited paths any more. */
+  | { type: "free"; paths: string[] }
   | { type: "restore"; restore: RestoreRequest };
 
 /** Name of a type of message. */
@@ -158,6 +165,7 @@ const typeCodes: Record<MessageType, number> = {
   "list-directory": 9,
   digest: 10,
   accounts: 11,
+  await: 16,
   welcome: 65,
   touched: 66,
   ack: 67,
@@ -166,6 +174,7 @@ const typeCodes: Record<MessageType, number> = {
   blocked: 70,
   restore: 71,
   digests: 72,
+  free: 76,
 };
 const typeNames = new Map(Object.entries(typeCodes).map(([name, code]) => [code, name as MessageType]));
 
@@ -316,6 +325,11 @@ function encodeFields(message: Message, writer: ByteWriter): void {
     case "blocked":
       writer.string16(message.reason);
       return;
+    case "await":
+      writer.u53(message.sequence);
+      return encodePaths(message.paths, writer);
+    case "free":
+      return encodePaths(message.paths, writer);
   }
 }
 
@@ -368,7 +382,16 @@ function decodeFields(type: MessageType, reader: ByteReader): Message {
       return { type, request: reader.u32(), fileSize: decodeFileSize(reader), hashes: reader.bytes32() };
     case "blocked":
       return { type, reason: reader.string16() };
+    case "await":
+      return { type, sequence: reader.u53(), paths: decodeList(reader, () => decodePath(reader)) };
+    case "free":
+      return { type, paths: decodeList(reader, () => decodePath(reader)) };
   }
+}
+
+function encodePaths(paths: readonly string[], writer: ByteWriter): void {
+  writer.u32(paths.length);
+  for (const path of paths) encodePath(path, writer);
 }
 
 /** Bytes of a file, or −1. */

@@ -163,6 +163,7 @@ Deno.test({
         opsSent: lane.opsSent,
         leftovers: { count: 0, paths: [] },
         heldSince: "",
+        pending: { count: 0, paths: [] },
         verification: {
           // It has just come to life: the patrol looks for its target again within a second.
           state: lane.verification.state,
@@ -219,6 +220,7 @@ Deno.test({
         lastDurableSequence: lane.lastAckedSequence,
         pendingOpenFiles: 0,
         promotedAt: "",
+        openFiles: [],
         packetsReceived: replica.packetsReceived,
         bytesReceived: replica.bytesReceived,
         bytesSent: replica.bytesSent,

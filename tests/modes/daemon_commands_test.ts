@@ -51,6 +51,14 @@ const source: SourceStatus = {
     opsSent: { file: 5, unlink: 0 },
     leftovers: { count: 0, paths: [] },
     heldSince: "",
+    pending: {
+      count: 1,
+      paths: [{
+        path: "used",
+        reason: '"used" is open in another program',
+        since: "2026-01-01T00:00:00.000Z",
+      }],
+    },
     verification: {
       state: "contents",
       reason: "",
@@ -105,6 +113,7 @@ const target: TargetStatus = {
     lastDurableSequence: 99,
     pendingOpenFiles: 1,
     promotedAt: "",
+    openFiles: [{ path: "used", use: "open", since: "2026-01-01T00:00:00.000Z" }],
     packetsReceived: 7,
     bytesReceived: 3 * 1024 * 1024,
     bytesSent: 10,

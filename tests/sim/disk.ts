@@ -16,6 +16,7 @@ import {
   type DataRange,
   type DirectoryEntry,
   type FileSystem,
+  type FileUse,
   isDevice,
   isNode,
   type Kind,
@@ -70,6 +71,7 @@ const MOMENTS_MAX = 200;
 export class SimulatedDisk implements FileSystem {
   readonly name = "linux";
   readonly abilities: FileSystem["abilities"];
+  readonly tellsFileUse = true;
   readonly device: number;
   readonly #nowMs: () => number;
   #inodes = 1n;
@@ -78,6 +80,8 @@ export class SimulatedDisk implements FileSystem {
   #moments: Moment[] = [];
   /** Goes up when the power is cut: what was open before is of no use. */
   life = 0;
+  /** Files that a program on this machine has open. */
+  readonly inUse = new Set<Inode>();
 
   /**
    * @param options.nowMs Wall clock, milliseconds.
@@ -260,6 +264,11 @@ export class SimulatedTree implements Tree {
     if (inode.kind === "symlink") fail("ELOOP", "open", path);
     if (isNode(inode.kind)) fail("EINVAL", "open", path);
     return new SimulatedFile(this.disk, inode, path, access !== "read");
+  }
+
+  useOf(path: string): FileUse | undefined {
+    const inode = this.#find(path);
+    return inode?.kind === "file" && this.disk.inUse.has(inode) ? "open" : undefined;
   }
 
   readLink(path: string): string {

@@ -107,6 +107,7 @@ class Bench {
       emptied: nothing,
       settles: () => true,
       watch: () => true,
+      pending: { size: 0, covers: () => false, below: () => undefined, addBehind: () => {} },
       onRead: nothing,
     };
   }

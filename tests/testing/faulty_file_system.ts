@@ -107,6 +107,7 @@ export function faultyFileSystem(inner: FileSystem, listener: CallListener): Fil
   return {
     name: inner.name,
     abilities: inner.abilities,
+    tellsFileUse: inner.tellsFileUse,
     openTree: (rootPath, options) => wrapTree(inner.openTree(rootPath, options), listener),
   };
 }

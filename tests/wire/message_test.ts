@@ -77,6 +77,8 @@ Deno.test("the vectors hold every type of message", () => {
     ops: true,
     indexed: true,
     compared: true,
+    await: true,
+    free: true,
     list: true,
     sign: true,
     report: true,
