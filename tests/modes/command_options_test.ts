@@ -32,6 +32,7 @@ Deno.test("parseServeTargetOptions() fills in defaults and reads everything", ()
   assertEquals(serveTarget("--root", "r"), {
     root: resolve("r"),
     listen: { hostname: "0.0.0.0", port: 7420 },
+    openFiles: "wait",
     owners: "number",
     http: undefined,
     state: undefined,
@@ -53,6 +54,7 @@ Deno.test("parseServeTargetOptions() fills in defaults and reads everything", ()
     {
       root: "/r",
       listen: { hostname: "::", port: 0 },
+      openFiles: "wait",
       owners: "name",
       http: { hostname: "127.0.0.1", port: 8080 },
       state: "/s",
@@ -83,6 +85,7 @@ Deno.test("parseWatchSourceOptions() fills in defaults and reads everything", ()
     onUnreachable: "degrade",
     orderedBytes: 0,
     sendWhen: undefined,
+    openFiles: "wait",
     failback: false,
     keepAside: undefined,
     nice: 5,
@@ -149,6 +152,7 @@ Deno.test("parseWatchSourceOptions() fills in defaults and reads everything", ()
     orderedBytes: 1024 ** 3,
     limitRate: 10 * 1024 ** 2,
     sendWhen: "age=30s,window=22:00-06:00",
+    openFiles: "wait",
     failback: false,
     keepAside: undefined,
     nice: 19,
@@ -233,6 +237,7 @@ Deno.test("parseMirrorOptions() fills in defaults and reads everything", () => {
     given: [],
     oneFileSystem: false,
     deleteExcluded: false,
+    openFiles: "wait",
     content: false,
     ...accountDefaults,
   });

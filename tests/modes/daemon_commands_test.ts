@@ -144,6 +144,8 @@ Deno.test("formatStatus() shows a source on one screen", () => {
     behind 1.5s: 3 queued, 2 stacked up, 1 in flight; acked up to 99, 10s ago
     sent 2 KiB in 1 packet (5 file); 1 retry, 0 errors
     verification: contents; whole tree 1m ago, contents 61 % of this round; 2 differences found, 1 healed
+    1 path pending, for files in use there:
+      "used": "used" is open in another program (0ms ago)
   capture: 1 event, 0 overflows, 2 rescans, 3 unwatched, last verified never
   gap "watch-limit" since 1m ago, 2 directories: "a\\nb", …
     the limit of watches is reached
@@ -168,6 +170,7 @@ Deno.test("formatStatus() shows a target, and one without replicas", () => {
   understudy 0.1.0
   replica www: live, from 10.0.0.7:40000
     applied up to 100, durable up to 99, 1 open file pending
+      "used" is open in another program (0ms ago)
     received 3 MiB in 7 packets (1 mkdir, 2 file); 0 errors
     keeps 1 user and 2 groups
 `,
