@@ -37,6 +37,8 @@ export interface ReplicationOptions {
   /** Holds the server's root in place of DIRECTORY, for example a small file system. Only with road `tcp`. */
   rootParent?: string;
   /** Given to `watch-source`, `mirror` and `restore`, for example `--cipher none`. @default {[]} */
+  /** Given to `serve-target`. @default none */
+  serverArgs?: string[];
   args?: string[];
 }
 
@@ -48,7 +50,7 @@ const FLUSH_TIMEOUT = "50s";
 
 /** Makes the directories and, with road `tcp`, starts the server. Dispose of the result to end all. */
 export async function openReplication(options: ReplicationOptions = {}): Promise<Replication> {
-  const { road = "tcp", proxied = false, args = [], parent, rootParent } = options;
+  const { road = "tcp", proxied = false, args = [], serverArgs = [], parent, rootParent } = options;
   await using cleanup = new AsyncDisposableStack();
   const directory = cleanup.use(await tempDirectory({ parent }));
   for (const name of ["source", "root", "state"]) await Deno.mkdir(`${directory.path}/${name}`);
@@ -58,9 +60,9 @@ export async function openReplication(options: ReplicationOptions = {}): Promise
     const target = `${directory.path}/replica`;
     return new Replication({ directory, root, target, args, cleanup: cleanup.move() });
   }
-  const server = await startTarget(root);
+  const server = await startTarget(root, { args: serverArgs });
   // The server may be another one by the time of the clean-up.
-  const holder = { server };
+  const holder = { server, args: serverArgs };
   cleanup.defer(() => holder.server[Symbol.asyncDispose]());
   const proxy = proxied ? cleanup.use(startProxy(server.address)) : undefined;
   const target = await server.invite(NAME, proxy?.address);
@@ -83,7 +85,7 @@ export class Replication implements AsyncDisposable {
   daemon: RunningProcess | undefined;
 
   readonly #args: string[];
-  readonly #holder: { server: TargetServer } | undefined;
+  readonly #holder: { server: TargetServer; args: string[] } | undefined;
   readonly #cleanup: AsyncDisposableStack;
 
   constructor({ directory, root, target, args, proxy, holder, cleanup }: {
@@ -92,7 +94,7 @@ export class Replication implements AsyncDisposable {
     target: string;
     args: string[];
     proxy?: Proxy;
-    holder?: { server: TargetServer };
+    holder?: { server: TargetServer; args: string[] };
     cleanup: AsyncDisposableStack;
   }) {
     this.directory = directory.path;
@@ -227,7 +229,7 @@ export class Replication implements AsyncDisposable {
   /** Starts the server again where it was. */
   async startServer(): Promise<void> {
     const { address } = this.server;
-    this.#holder!.server = await startTarget(this.root, { listen: address });
+    this.#holder!.server = await startTarget(this.root, { listen: address, args: this.#holder!.args });
   }
 
   /** Asserts that source and replica are equal, root included. */
