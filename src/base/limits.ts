@@ -333,6 +333,9 @@ export const limits = {
   blockedRetryMs: 1_000,
   /** Pauses between looks whether files that ops wait for are in use still: the first one, and the longest. */
   inUseRetryMinMs: 50,
+  /** A file that is merely open is looked at so often, so far apart, before ops on it wait: many only read it quickly. */
+  inUseLooks: 5,
+  inUseLookMs: 1,
   inUseRetryMs: 1_000,
   /** Paths that a source waits for because of files in use. Further ones are problems, and left to the next scan. */
   awaitedPathsMax: 10_000,

@@ -51,6 +51,9 @@ interface Refusal {
   file: string;
 }
 
+/** Nothing changes it: waiting for it waits. */
+const moment = new Int32Array(new SharedArrayBuffer(4));
+
 const words: Record<FileUse, string> = {
   open: "is open in another program",
   locked: "is locked by another program",
@@ -160,13 +163,23 @@ export class OpenFiles {
   #fileInUse(path: string, op: Op): string | undefined {
     // Of directories only what is in them can be in use, and one that is removed is empty.
     if (op.kind === "mkdir" || op.kind === "rmdir") return undefined;
-    const use = this.#tree.useOf(path);
+    const use = this.#lastingUse(path);
     if (use) {
       this.#note(path, use);
       return path;
     }
     const isMoved = op.kind === "rename" && (path === op.path || op.exchange);
     return isMoved ? this.#fileInUseBelow(path) : undefined;
+  }
+
+  /** How a file is used, not only for a moment: most readers are done with it sooner than it could be told of. */
+  #lastingUse(path: string): FileUse | undefined {
+    let use = this.#tree.useOf(path);
+    for (let look = 1; use === "open" && look < limits.inUseLooks; look++) {
+      Atomics.wait(moment, 0, 0, limits.inUseLookMs);
+      use = this.#tree.useOf(path);
+    }
+    return use;
   }
 
   #fileInUseBelow(top: string): string | undefined {
