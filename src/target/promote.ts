@@ -25,6 +25,25 @@ export function fence({ stateDirectory }: ReplicaPlaces, nowMs: number): void {
   markPromoted(stateDirectory, { promotedAt, lastReceivedAt });
 }
 
+/** Where a promoted replica stands: what a source that comes back must know. */
+export interface PromotionStand {
+  /** ISO 8601; `""` if the replica is not promoted, and then nothing else is said. */
+  promotedAt: string;
+  replicaId: string;
+  /** Stream that it followed, and the last op of it that is durable. */
+  streamId: string;
+  durableSequence: number;
+}
+
+/** Where a replica stands. No source has it open. */
+export function standOf({ stateDirectory }: ReplicaPlaces): PromotionStand {
+  const promotion = loadPromotion(stateDirectory);
+  if (!promotion) return { promotedAt: "", replicaId: "", streamId: "", durableSequence: 0 };
+  using catalog = openCatalog(stateDirectory);
+  const { replicaId, streamId, durableSequence } = catalog.meta;
+  return { promotedAt: promotion.promotedAt, replicaId, streamId, durableSequence };
+}
+
 /** What is to be told of a replica that is fenced and at rest. */
 export function promotionOf({ replicaRoot, stateDirectory }: ReplicaPlaces): PromotionResult {
   const promotion = loadPromotion(stateDirectory);
@@ -42,16 +61,17 @@ export function promotionOf({ replicaRoot, stateDirectory }: ReplicaPlaces): Pro
 }
 
 /**
- * Lets a source in again, which then compares everything: what was changed here meanwhile is known to nobody.
+ * Lets a source in again, which then begins a new stream and compares everything: what was changed here meanwhile is
+ * known to nobody.
  *
  * @returns Whether the replica was promoted.
  */
 export function demote({ stateDirectory }: ReplicaPlaces): boolean {
   const wasPromoted = loadPromotion(stateDirectory) !== undefined;
   if (!wasPromoted) return false;
-  // Before the fence falls.
+  // Before the fence falls. A source that still runs must not resume either: it would compare what is on its way only.
   using catalog = openCatalog(stateDirectory);
-  catalog.setMeta({ compareAll: true });
+  catalog.begin(crypto.randomUUID());
   endPromotion(stateDirectory);
   return true;
 }

@@ -38,6 +38,8 @@ export interface ReplicaOptions extends ReplicaPlaces {
   create: boolean;
   /** Called before an entry is replaced, patched or removed. By default nothing is kept. */
   keepBefore?: (path: string, reason: LossReason) => void;
+  /** Called when a group of ops is recorded. By default nothing is done. */
+  afterGroup?: () => void;
 }
 
 /** Name of the catalog in the state directory of a replica. */
@@ -81,15 +83,18 @@ export class Replica {
   readonly keeper: DirectoryKeeper;
   readonly stats: ReplicaCounter;
   readonly keepBefore: (path: string, reason: LossReason) => void;
+  readonly afterGroup: () => void;
   readonly #catalogPath: string;
   #catalog: Catalog;
   #mustRecover = false;
 
   /** See {@linkcode openReplica}. */
   constructor(options: ReplicaOptions) {
-    const { replicaRoot, stateDirectory, fileSystem, create, keepBefore = () => {} } = options;
+    const { replicaRoot, stateDirectory, fileSystem, create, keepBefore = () => {}, afterGroup = () => {} } =
+      options;
     this.rootPath = replicaRoot;
     this.keepBefore = keepBefore;
+    this.afterGroup = afterGroup;
     this.#catalogPath = `${stateDirectory}/${CATALOG_NAME}`;
     makePlaces(options, this.#catalogPath);
     const live = fileSystem.openTree(replicaRoot, { confined: true });
