@@ -57,6 +57,7 @@ export class AccountWatch {
   #missingUsers: string[] = [];
   #leftOutCount = 0;
   #readTrouble = "";
+  #saveTrouble = "";
   #isDue = false;
   #toldAtOnceCount = 0;
 
@@ -103,12 +104,14 @@ export class AccountWatch {
   async run(signal: AbortSignal): Promise<void> {
     while (!signal.aborted) {
       await this.#options.clock.sleep(limits.accountsCheckMs, signal);
-      if (!signal.aborted) this.check();
+      // At the end, too: what lists named since the last look is remembered.
+      this.check();
     }
   }
 
   /** Looks whether the machine's accounts are others than before, and tells of it. */
   check(): void {
+    this.#save();
     try {
       const fingerprint = this.#look();
       if (fingerprint !== this.#fingerprint) {
@@ -130,6 +133,7 @@ export class AccountWatch {
     const { users, groups, at, unknownUids, unknownGids } = this.#accounts;
     const reasons = [
       this.#readTrouble,
+      this.#saveTrouble,
       ...this.#missingUsers.map((name) => `there is no user ${quote(name)}`),
       this.#leftOutCount > 0 ? `${this.#leftOutCount} accounts are too many to travel` : "",
       this.#local.skippedCount > 0 ? `${this.#local.skippedCount} lines are not understood` : "",
@@ -148,7 +152,23 @@ export class AccountWatch {
     this.#isDue = true;
     if (this.#toldAtOnceCount >= limits.accountsAtOnceMax) return;
     this.#toldAtOnceCount++;
+    this.#save();
     this.#tell();
+  }
+
+  /** What cannot be saved now is tried again with the next look. */
+  #save(): void {
+    try {
+      this.#seen.save();
+      this.#saveTrouble = "";
+    } catch (error) {
+      if (!errorCode(error)) throw error;
+      const trouble = reasonOf(error);
+      if (trouble !== this.#saveTrouble) {
+        this.#options.log.warn(`Cannot save whom access control lists name: ${trouble}`);
+      }
+      this.#saveTrouble = trouble;
+    }
   }
 
   #tell(): void {

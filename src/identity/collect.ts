@@ -56,10 +56,13 @@ export function collectAccounts(
   };
 }
 
-/** Root's password stays where it is: whoever can read a replica is not to become root here. */
+/**
+ * Root's password stays where it is: whoever can read a replica is not to become root here. No password at all does not
+ * travel, either: it would let everybody in on a machine that may be less closed than the source.
+ */
 function withHash(user: UserAccount, hashes: Map<string, string> | undefined): UserAccount {
   const hash = user.uid === 0 ? undefined : hashes?.get(user.name);
-  return hash === undefined ? user : { ...user, hash };
+  return hash ? { ...user, hash } : user;
 }
 
 /** What fits one message, groups first: users need them. */

@@ -20,6 +20,7 @@ export class OwnersSeen {
   readonly users = new Set<number>();
   readonly groups = new Set<number>();
   readonly #path: string | undefined;
+  #isUnsaved = false;
   readonly #named = { users: new Set<number>(), groups: new Set<number>() };
 
   /**
@@ -42,21 +43,25 @@ export class OwnersSeen {
     return true;
   }
 
-  /** An entry has these extended attributes. @returns Whether a list among them names somebody new. */
+  /** An entry has these extended attributes. @returns Whether a list among them names whom none named before. */
   addXattrs(xattrs: readonly Xattr[]): boolean {
-    let [isNew, isUnsaved] = [false, false];
+    let isNew = false;
     for (const { name, value } of xattrs) {
       if (!isAcl(name)) continue;
       forEachAclId(value, (kind, id) => {
-        isNew ||= !this[kind].has(id);
-        if (!this.#named[kind].has(id)) isUnsaved = true;
+        if (this.#named[kind].has(id)) return;
+        isNew = this.#isUnsaved = true;
         this.#addNamed(kind, id);
       });
     }
-    if (isUnsaved && this.#path !== undefined) {
-      saveJson(this.#path, { users: [...this.#named.users], groups: [...this.#named.groups] });
-    }
     return isNew;
+  }
+
+  /** Saves whom lists name, if that is not done; it survives power loss afterwards. */
+  save(): void {
+    if (!this.#isUnsaved || this.#path === undefined) return;
+    saveJson(this.#path, { users: [...this.#named.users], groups: [...this.#named.groups] });
+    this.#isUnsaved = false;
   }
 
   #addNamed(kind: keyof NamedByLists, id: number): void {

@@ -59,7 +59,9 @@ export function commandOf(step: AccountStep): AccountCommand {
  *
  * @throws {CommandError} If the program is missing, or failed: with its first words.
  */
-export async function runAccountCommand({ program, args, input }: AccountCommand): Promise<void> {
+export async function runAccountCommand(command: AccountCommand): Promise<void> {
+  const isUnicode = command.args.every((arg) => arg.isWellFormed());
+  const { program, args, input } = isUnicode ? command : byShell(command);
   let child: Deno.ChildProcess;
   try {
     child = new Deno.Command("/usr/bin/env", {
@@ -69,22 +71,28 @@ export async function runAccountCommand({ program, args, input }: AccountCommand
       stderr: "piped",
     }).spawn();
   } catch (cause) {
-    throw new CommandError(`Cannot run ${quote(program)}: it cannot be started`, { cause });
+    throw new CommandError(`Cannot run ${quote(command.program)}: it cannot be started`, { cause });
   }
   const ended = child.output();
   if (input !== undefined) await writeAll(child.stdin, pathToBytes(input));
   const { code, stderr } = await ended;
   if (code === 0) return;
-  // By env(1).
+  // By env(1), and by a shell.
   if (code === 127) {
     throw new CommandError(
       `Cannot run ${
-        quote(program)
+        quote(command.program)
       }: this machine has no such program; install its package ("passwd", "shadow-utils")`,
     );
   }
   const words = new TextDecoder().decode(stderr).trim().split("\n")[0];
-  throw new CommandError(`Cannot run ${quote(program)}: ${words || `it ended with code ${code}`}`);
+  throw new CommandError(`Cannot run ${quote(command.program)}: ${words || `it ended with code ${code}`}`);
+}
+
+/** Arguments of a process are Unicode here; a shell reads bytes. None of these is followed by input of its own. */
+function byShell({ program, args }: AccountCommand): AccountCommand {
+  const words = args.map((arg) => `'${arg.replaceAll("'", "'\\''")}'`);
+  return { program: "sh", args: ["-s"], input: `exec ${program} ${words.join(" ")}\n` };
 }
 
 async function writeAll(stream: WritableStream<Uint8Array>, bytes: Uint8Array): Promise<void> {

@@ -1,5 +1,5 @@
 /**
- * Sends the contents of one file: small ones whole in one op, large ones as a transfer of blocks, of which only those
+ * Sends the contents of a large file (small ones: small_file.ts) as a transfer of blocks, of which only those
  * travel that differ from what the receiver holds. Holes are neither read nor sent: a new file has them by itself, and
  * elsewhere a `hole` goes in the place of blocks.
  *
@@ -10,7 +10,6 @@
  * @module
  */
 import { equalBytes } from "../base/bytes.ts";
-import { errorCode } from "../base/errors.ts";
 import { limits } from "../base/limits.ts";
 import type { Op, TransferBase } from "../ops/op.ts";
 import { type OpenFile, sameFile, type Stat, type Tree } from "../sys/file_system.ts";
@@ -20,8 +19,8 @@ import { differingRanges, type Range, rangesSize } from "./differences.ts";
 import type { Held, Signature } from "../ops/held.ts";
 import { Pace } from "./pace.ts";
 import { type PlanPolicy, sendableAttributes } from "./plan.ts";
-import { hashBlocks, hashBlocksOf, hashBytes, hashHole } from "./signature.ts";
-import { digestXattrs, fittingXattrs } from "./xattrs.ts";
+import { hashBlocks, hashBlocksOf, hashHole } from "./signature.ts";
+import { isSameVersion, look } from "./small_file.ts";
 
 /** Bytes for which fine hashes are asked at a time: about a millisecond of hashing. */
 const REFINE_SIZE = 4 * 1024 * 1024;
@@ -82,16 +81,6 @@ export interface TransferContext {
   onRead(bytes: number): void;
 }
 
-/** A file that went out as one op. */
-export interface SmallFile {
-  /** Attributes from before the last reading; `size` is that of `data`. */
-  stat: Stat;
-  /** Contents; valid until the next small file is read. */
-  data: Uint8Array;
-  /** It changed while it was read, each time. */
-  restless: boolean;
-}
-
 /** How a transfer ended. */
 export type TransferResult =
   | {
@@ -116,29 +105,6 @@ export function isLarge(size: number, held: Held | undefined, policy: TransferCo
   return held?.kind === "file" && held.size > 0 && size >= policy.fastMirrorSizeMin;
 }
 
-const smallFileBuffer = lazily(() => pageAligned(limits.opDataSizeMax));
-
-/**
- * Reads a file that fits one op, as it was at one moment if it ever rests. `undefined` if it has grown too large.
- *
- * @param xattrs Whether extended attributes are read, too.
- * @throws {SystemError} If it cannot be opened or read.
- */
-export function readSmallFile(tree: Tree, path: string, xattrs = false): SmallFile | undefined {
-  using file = tree.open(path, { access: "read" });
-  const buffer = smallFileBuffer();
-  for (let pass = 1;; pass++) {
-    const stat = look(file, xattrs);
-    if (stat.size > buffer.length) return undefined;
-    // Just its size: whether it has grown, its attributes tell, and asking for its end costs a call more.
-    const size = file.read(buffer.subarray(0, stat.size), 0);
-    const rested = isSameVersion(stat, file.stat()) && size === stat.size;
-    if (rested || pass >= limits.readPassesMax) {
-      return { stat: { ...stat, size }, data: buffer.subarray(0, size), restless: !rested };
-    }
-  }
-}
-
 /**
  * Sends a large file.
  *
@@ -157,18 +123,6 @@ export async function transferFile(
   using file = context.tree.open(path, { access: "read" });
   const transfer = new Transfer(path, file, context);
   return await transfer.run(held, known);
-}
-
-/** Whether two looks at an open file saw the same version of it. */
-export function isSameVersion(a: Readonly<Stat>, b: Readonly<Stat>): boolean {
-  return a.size === b.size && a.mtimeNs === b.mtimeNs && a.ctimeNs === b.ctimeNs;
-}
-
-/** Attributes of an open file, extended ones, too, if they fit an op. */
-function look(file: OpenFile, xattrs: boolean): Stat {
-  const stat = file.stat();
-  if (xattrs) stat.xattrs = fittingXattrs(file.xattrs());
-  return stat;
 }
 
 /** Size of the blocks whose hashes the index keeps. None is larger than what one op carries. */
@@ -543,28 +497,4 @@ function splitRange({ start, end }: Range, size: number): Range[] {
   const pieces: Range[] = [];
   for (let at = start; at < end; at += size) pieces.push({ start: at, end: Math.min(at + size, end) });
   return pieces;
-}
-
-function lazily<T>(make: () => T): () => T {
-  let value: T | undefined;
-  return () => value ??= make();
-}
-
-/** Hash of a small file's contents, and of its extended attributes if they were read. */
-export function hashVersion({ data, stat }: Pick<SmallFile, "data" | "stat">): Uint8Array<ArrayBuffer> {
-  const hash = new Uint8Array(16 + 8);
-  hash.set(hashBytes(data));
-  new DataView(hash.buffer).setBigUint64(16, digestXattrs(stat.xattrs), true);
-  return hash;
-}
-
-/** {@linkcode hashVersion} of a file as it is now; `undefined` if it is no small one any more. */
-export function hashSmallFile(tree: Tree, path: string, xattrs: boolean): Uint8Array | undefined {
-  try {
-    const small = readSmallFile(tree, path, xattrs);
-    return small && hashVersion(small);
-  } catch (error) {
-    if (errorCode(error)) return undefined;
-    throw error;
-  }
 }

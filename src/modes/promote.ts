@@ -17,6 +17,7 @@ import { demote, fence, promotionOf } from "../target/promote.ts";
 import { findReplica } from "./find_replica.ts";
 import { holdReplica } from "./held_replica.ts";
 import { type ExitCode, exitCodes, type Io, printJson } from "./mode.ts";
+import { accountsOf, promoteAccounts, tellAccounts } from "./promoted_accounts.ts";
 import { flag, nonEmpty, one, parseArguments } from "./options.ts";
 import { TIMEOUT_DEFAULT_MS, timeoutTable } from "./timeout_option.ts";
 
@@ -33,7 +34,10 @@ and lifts the fence.
 
 Options:
   --root DIR          root of the target server; must exist
-  -f, --force         also while its source is connected: it is cut off
+  --accounts          the source's users and groups are made here with the same numbers where these are free, else
+                      with others, and their files in the replica are given to them
+  -f, --force         also while its source is connected: it is cut off; and accounts of the same name that
+                      Understudy did not make are changed
   --undo              lifts the fence instead: the source may replicate again as before, and what was changed in the
                       replica meanwhile is made as the source has it
   --timeout TIME      how long to wait until the replica is at rest (default 30s)
@@ -61,6 +65,7 @@ export async function run(args: string[], io: Io): Promise<ExitCode> {
     command: "promote",
     options: {
       root: one(nonEmpty),
+      accounts: flag(),
       force: flag("f"),
       undo: flag(),
       ...timeoutTable,
@@ -80,15 +85,26 @@ export async function run(args: string[], io: Io): Promise<ExitCode> {
     timeoutMs: options.timeout ?? TIMEOUT_DEFAULT_MS,
     force: options.force,
   };
-  return options.undo ? await undo(request, io, options.json) : await doPromote(request, io, options.json);
+  return options.undo ? await undo(request, io, options.json) : await doPromote(request, io, options);
 }
 
-async function doPromote(request: Request, io: Io, json: boolean): Promise<ExitCode> {
+async function doPromote(
+  request: Request,
+  io: Io,
+  options: { json: boolean; accounts: boolean },
+): Promise<ExitCode> {
   const { name, force } = request;
+  // Should there be none, nothing is done.
+  const known = options.accounts ? accountsOf(request) : undefined;
   const result = await askServer(request, io, "promote", { name, force }) ?? await promoteHere(request, io);
-  if (json) printJson(io, result);
-  else tell(name, result, io);
-  return result.unfinished.length + result.failed.length > 0 ? exitCodes.partial : exitCodes.done;
+  const accounts = known && await promoteAccounts(known, request, io.signal);
+  let isWhole = result.unfinished.length + result.failed.length === 0;
+  if (!options.json) tell(name, result, io);
+  if (accounts && !tellAccounts(accounts, { ...io, stdout: options.json ? () => {} : io.stdout })) {
+    isWhole = false;
+  }
+  if (options.json) printJson(io, { ...result, ...(accounts ? { accounts } : {}) });
+  return isWhole ? exitCodes.done : exitCodes.partial;
 }
 
 async function promoteHere(request: Request, io: Io): Promise<PromotionResult> {

@@ -66,7 +66,12 @@ export class Rebuilding {
 
   /** Rebuilds them, after the files are there. */
   async run(): Promise<AccountsReport> {
-    return await rebuildAccounts(this.#accounts!, this.#rebuild);
+    const report = await rebuildAccounts(this.#accounts!, this.#rebuild);
+    if (JSON.stringify(report.owners) !== JSON.stringify(this.#owners)) {
+      const reason = "the accounts of this machine changed while files were restored: restore once more";
+      report.failed.push({ what: "give all files to their owners", reason });
+    }
+    return report;
   }
 }
 

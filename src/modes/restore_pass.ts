@@ -12,7 +12,9 @@ import { systemFileSystem } from "../sys/system.ts";
 import { pump } from "../target/apply_client.ts";
 import type { OwnerMap } from "../sys/ownership.ts";
 import { checkApart, localPlaces, realPathOf } from "../target/places.ts";
+import { ownersOf } from "../target/promote.ts";
 import { readReplicaAccounts } from "../target/replica.ts";
+import { ownedReplica } from "../target/replica_owners.ts";
 import { decodeMessage, encodeMessage, isReport, type RestoreRequest } from "../wire/message.ts";
 import type { Session } from "../wire/session.ts";
 import type { Io } from "./mode.ts";
@@ -69,14 +71,15 @@ export async function restorePass(pass: RestorePass, io: Io): Promise<PassSummar
 async function restoreLocally(replicaRoot: string, pass: RestorePass, io: Io): Promise<PassSummary> {
   checkReplica(replicaRoot);
   withDirectory(pass.directory, () => checkApart(replicaRoot, pass.directory));
-  if (pass.accounts?.needsAccounts) {
-    pass.accounts.take(readReplicaAccounts(withDirectory(replicaRoot, () => localPlaces(replicaRoot))));
-  }
+  const places = withDirectory(replicaRoot, () => localPlaces(replicaRoot));
+  if (pass.accounts?.needsAccounts) pass.accounts.take(readReplicaAccounts(places));
   await using own = pass.opened ? undefined : openDirectory(pass);
   const directory = pass.opened ?? own!;
   return await sendBack({
     replicaRoot,
-    fileSystem: systemFileSystem(),
+    // What is sent back are the source's numbers, whatever they are here.
+    fileSystem:
+      ownedReplica({ ...places, owners: ownersOf(places, "number") }, systemFileSystem()).fileSystem,
     connect: () => directory.openSession(),
     request: pass.request,
     report: pass.onReport,

@@ -25,6 +25,7 @@ import {
 } from "../store/state_directory.ts";
 import { systemFileSystem } from "../sys/system.ts";
 import { realPathOf, serverPlaces } from "../target/places.ts";
+import { ownersOf } from "../target/promote.ts";
 import { ownedReplica } from "../target/replica_owners.ts";
 import { TargetServer } from "../target/server.ts";
 import { type ExitCode, type Io, printJson, stoppedExitCode } from "./mode.ts";
@@ -60,8 +61,10 @@ export async function run(args: string[], io: Io): Promise<ExitCode> {
       serveRestore(session, {
         ...serverPlaces(root, name),
         // What is sent back are the source's numbers, whatever they are here.
-        fileSystem:
-          ownedReplica({ ...serverPlaces(root, name), owners: options.owners }, fileSystem).fileSystem,
+        fileSystem: ownedReplica({
+          ...serverPlaces(root, name),
+          owners: ownersOf(serverPlaces(root, name), options.owners),
+        }, fileSystem).fileSystem,
         clock: io.clock,
         log,
         signal: io.signal,

@@ -15,7 +15,7 @@ import { limits } from "../base/limits.ts";
 import { isWithin } from "../base/path.ts";
 import type { FlowStatus, LaneStatus } from "../base/status.ts";
 import type { Hint } from "../intercept/interceptor.ts";
-import { hashSmallFile } from "../mirror/transfer.ts";
+import { hashSmallFile } from "../mirror/small_file.ts";
 import type { Op } from "../ops/op.ts";
 import { hasCoarseFileTimes } from "../sys/clock_ticks.ts";
 import type { Stat } from "../sys/file_system.ts";

@@ -432,7 +432,8 @@ export class Catalog {
 export function loadAccounts(path: string): Accounts | undefined {
   if (!isThere(path)) return undefined;
   return guarded(path, () => {
-    using database = new DatabaseSync(path, { readOnly: true, timeout: 5_000 });
+    // Not read-only: such a connection would leave its shared memory beside the catalog.
+    using database = new DatabaseSync(path, { timeout: 5_000 });
     const row = database.prepare("SELECT value FROM meta WHERE name = 'accounts'").get();
     return row && parseAccounts(path, row.value as string);
   });

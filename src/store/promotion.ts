@@ -6,6 +6,7 @@
 import { mkdirSync } from "node:fs";
 import { join } from "node:path";
 import { quote } from "../base/path.ts";
+import type { OwnerMap } from "../sys/ownership.ts";
 import { loadJson, removeIfThere, saveJson, syncDirectory } from "./durable.ts";
 
 /** When a replica was promoted. */
@@ -14,6 +15,8 @@ export interface Promotion {
   promotedAt: string;
   /** When the last change came, ISO 8601; `""` if none ever did. */
   lastReceivedAt: string;
+  /** Under which numbers the files of the source's users lie now, if these are others; and whether all of them do. */
+  owners?: { map: OwnerMap; state: "under way" | "given" };
 }
 
 function markIn(stateDirectory: string): string {

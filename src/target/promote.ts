@@ -10,6 +10,7 @@ import { Catalog } from "../store/catalog.ts";
 import { endPromotion, loadPromotion, markPromoted } from "../store/promotion.ts";
 import type { ReplicaPlaces } from "./places.ts";
 import { CATALOG_NAME } from "./replica.ts";
+import type { OwnerChoice } from "./replica_owners.ts";
 
 /**
  * Fences a replica: no source is let in from now on. Once more changes nothing.
@@ -50,14 +51,20 @@ export function promotionOf({ replicaRoot, stateDirectory }: ReplicaPlaces): Pro
   assert(promotion !== undefined, "the replica is fenced");
   using catalog = openCatalog(stateDirectory);
   const { durableSequence, streamId } = catalog.meta;
+  const { promotedAt, lastReceivedAt } = promotion;
   return {
     directory: replicaRoot,
-    ...promotion,
-    lastReceivedAt: streamId === "" ? "" : promotion.lastReceivedAt,
+    promotedAt,
+    lastReceivedAt: streamId === "" ? "" : lastReceivedAt,
     lastSequence: durableSequence,
     unfinished: catalog.transfers().map(({ path }) => path),
     failed: catalog.failures(0).map(({ path, op, reason }) => ({ path, op, reason })),
   };
+}
+
+/** Under which numbers the files of a replica lie: of a promoted one they may have been given to others. */
+export function ownersOf({ stateDirectory }: ReplicaPlaces, choice: OwnerChoice): OwnerChoice {
+  return loadPromotion(stateDirectory)?.owners?.map ?? choice;
 }
 
 /**

@@ -267,3 +267,40 @@ Deno.test({
     assertEquals(await third.shell(`stat -c %u:%g ${directory}/third/notes`), "5001:2100\n");
   },
 });
+
+Deno.test({
+  name:
+    "a promoted replica is used by the source's users with the same rights, and goes back under its numbers",
+  ignore,
+  async fn() {
+    await using stage = await openStage();
+    const { source, target, directory } = stage;
+    const root = `${directory}/root`;
+    const daemon = await stage.watch(["--with-passwords"]);
+    await waitFor(() => names(stage.kept()?.users).includes("anna"), { what: "the accounts" });
+    daemon.kill("SIGKILL");
+    await daemon.ended();
+    // Somebody here has anna's number.
+    await target.shell("useradd -M -u 2001 -U -s /bin/sh other; useradd -M -u 2003 -U -s /bin/sh stranger");
+    const promote = ["promote", "docs", "--root", root, "--accounts"];
+    const promoted = await target.understudy(promote, { expectCode: 3 });
+    assertMatch(promoted.stderr, /mapped user "anna" from 2001 to \d+/);
+    const as = (user: string, script: string) =>
+      target.run("su", [user, "-s", "/bin/sh", "-c", `cd ${root}/docs && ${script}`]);
+    assertEquals((await as("anna", "cat notes && echo more >> notes")).stdout, "note\n");
+    assertEquals((await as("bert", "cat shared")).stdout, "shared\n");
+    assert((await as("other", "cat notes")).code !== 0, "who has the number here is not the owner");
+    assert((await as("stranger", "cat notes shared")).code !== 0);
+    assertStringIncludes(await target.shell("getent shadow anna"), "$6$abc$hash");
+    // Once more changes nothing.
+    const before = await target.shell(`stat -c %u ${root}/docs/notes`);
+    await target.understudy(promote);
+    assertEquals(await target.shell(`stat -c %u ${root}/docs/notes`), before);
+    const back = await stage.watch(["--failback"]);
+    assertEquals(await source.shell(`stat -c %u:%g ${directory}/source/notes`), "2001:2100\n");
+    assertEquals(Deno.readTextFileSync(`${directory}/source/notes`), "note\nmore\n");
+    assertStringIncludes(await source.shell(`getfacl -n ${directory}/source/shared`), "user:2002:r--");
+    back.kill("SIGTERM");
+    await back.ended();
+  },
+});

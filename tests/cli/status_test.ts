@@ -130,6 +130,7 @@ Deno.test({
     assertMatch(source.capture.lastVerifyAt, isoTime);
     const { version } = JSON.parse(await Deno.readTextFile(`${projectRoot}/deno.json`));
     const lane = source.targets[0];
+    const { users, groups, unknownUids, unknownGids } = source.accounts;
     assertEquals(source, {
       role: "source",
       version,
@@ -184,8 +185,11 @@ Deno.test({
         gaps: [],
       },
       guards: [],
+      accounts: { users, groups, at: source.accounts.at, unknownUids, unknownGids, reason: "" },
       problems: [],
     });
+    assertMatch(source.accounts.at, isoTime);
+    assertEquals([users, groups, unknownUids.length + unknownGids.length].every(Number.isSafeInteger), true);
     assertEquals(Object.keys(source.capture), [
       "events",
       "overflows",
@@ -220,6 +224,7 @@ Deno.test({
         bytesSent: replica.bytesSent,
         errors: 0,
         opsReceived: replica.opsReceived,
+        accounts: { users, groups, at: source.accounts.at },
       }],
     });
     assertEquals(replica.opsReceived.file, 10);

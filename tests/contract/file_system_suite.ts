@@ -395,6 +395,26 @@ export function testFileSystem(label: string, fileSystem: FileSystem): void {
     assertCode("ENOENT", () => tree.readLink("missing"));
   });
 
+  test("link() gives a further name, also in another tree, and follows no symbolic link", ({ outside, tree }) => {
+    writeFile(tree, "f", "same");
+    tree.makeDirectory("d", 0o755);
+    tree.link("f", "d/again");
+    const [first, second] = [tree.stat("f")!, tree.stat("d/again")!];
+    assertEquals([second.ino, first.linkCount, second.linkCount], [first.ino, 2, 2]);
+    tree.makeSymlink("l", "f");
+    tree.link("l", "l2");
+    assertEquals([tree.stat("l2")!.kind, tree.readLink("l2")], ["symlink", "f"]);
+    Deno.mkdirSync(`${outside}/other`);
+    using other = fileSystem.openTree(`${outside}/other`);
+    tree.link("d/again", "third", { into: other });
+    assertEquals([readFile(other, "third"), tree.stat("f")!.linkCount], ["same", 3]);
+    assertCode("EEXIST", () => tree.link("f", "d/again"));
+    assertCode("ENOENT", () => tree.link("missing", "new"));
+    assertCode(["EPERM", "EISDIR"], () => tree.link("d", "d2"));
+    tree.unlink("f");
+    assertEquals(readFile(tree, "d/again"), "same");
+  });
+
   test("unlink() and removeDirectory() take their own kind only", ({ tree }) => {
     tree.makeDirectory("d", 0o755);
     assertCode("EEXIST", () => tree.makeDirectory("d", 0o755));
@@ -654,6 +674,8 @@ function allCalls(tree: Tree, path: string): (() => unknown)[] {
     () => tree.readLink(path),
     () => tree.makeDirectory(path, 0o755),
     () => tree.makeSymlink(path, "target"),
+    () => tree.link(path, "name"),
+    () => tree.link("f", path),
     () => tree.unlink(path),
     () => tree.removeDirectory(path),
     () => tree.rename(path, "renamed"),

@@ -100,6 +100,9 @@ Deno.test("AccountWatch lets password hashes travel only if asked, and never roo
   assertEquals(hashes(watch(etc.path)), [["anna", undefined], ["root", undefined]]);
   const asked = watch(etc.path, { withPasswords: true });
   assertEquals(hashes(asked), [["anna", "$a"], ["root", undefined]]);
+  etc.write("shadow", "anna::1::::::\n");
+  asked.watched.check();
+  assertEquals(asked.watched.accounts.users[0].hash, undefined, "no password at all does not travel");
   etc.write("shadow", "anna:$b:1::::::\n");
   asked.watched.check();
   assertEquals(asked.watched.accounts.users[0].hash, "$b");
@@ -116,6 +119,17 @@ Deno.test("AccountWatch remembers over a restart whom lists name", async () => {
   const { accounts } = watch(etc.path, { seenPath }).watched;
   assertEquals(accounts.users.map(({ name }) => name), ["bert"]);
   assertEquals([accounts.groups.map(({ name }) => name), accounts.unknownGids], [["bert", "web"], [4242]]);
+  // What cannot be saved is said, and saved later.
+  const { watched } = watch(etc.path, { seenPath: `${etc.path}/none/seen.json` });
+  watched.noteXattrs([{ name: "system.posix_acl_default", value: acl([1000], []) }]);
+  assertEquals(watched.status().reason.includes("none/seen.json"), true);
+  Deno.mkdirSync(`${etc.path}/none`);
+  watched.check();
+  assertEquals(watched.status().reason, "");
+  assertEquals(JSON.parse(Deno.readTextFileSync(`${etc.path}/none/seen.json`)), {
+    users: [1000],
+    groups: [],
+  });
   Deno.writeTextFileSync(seenPath, "[]");
   assertThrows(() => watch(etc.path, { seenPath }), CorruptionError, "Cannot load");
 });

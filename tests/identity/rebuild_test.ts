@@ -4,6 +4,7 @@
  */
 import { assertEquals, assertRejects } from "@std/assert";
 import type { Accounts } from "../../src/base/accounts.ts";
+import { pathToBytes } from "../../src/base/path.ts";
 import { CommandError, CorruptionError } from "../../src/base/errors.ts";
 import { loadMadeAccounts } from "../../src/identity/made_accounts.ts";
 import { type AccountCommand, runAccountCommand } from "../../src/identity/programs.ts";
@@ -75,5 +76,10 @@ Deno.test({
       'Cannot run "sh": why',
     );
     await run("sh", ["-c", "cat >/dev/null"]);
+    await using directory = await tempDirectory();
+    // A byte that is not UTF-8 arrives as it is, and a quote as a quote.
+    const script = `printf %s "$1" >${directory.path}/out`;
+    await runAccountCommand({ program: "sh", args: ["-c", script, "sh", "it's \udcff"] });
+    assertEquals(await Deno.readFile(`${directory.path}/out`), pathToBytes("it's \udcff"));
   },
 });

@@ -10,7 +10,8 @@ import { SystemError, TransientError } from "../../src/base/errors.ts";
 import { limits } from "../../src/base/limits.ts";
 import type { Signature } from "../../src/ops/held.ts";
 import { initHasher } from "../../src/mirror/signature.ts";
-import { coarseBlockSize, isLarge, readSmallFile, type TransferResult } from "../../src/mirror/transfer.ts";
+import { readSmallFile } from "../../src/mirror/small_file.ts";
+import { coarseBlockSize, isLarge, type TransferResult } from "../../src/mirror/transfer.ts";
 import { readingThrough, Rig, seededBytes, seededNumbers } from "./transfer_rig.ts";
 
 const KiB = 1024;
