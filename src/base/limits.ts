@@ -77,8 +77,6 @@ export const limits = {
   logBytesMax: 256 * MiB,
   /** Passes of a failback until one finds nothing to do. Beyond it the replica is still being changed, and it fails. */
   failbackPassesMax: 5,
-  /** Of what has changed so shortly before a failback it is not known that it was seen: it counts as changed after it. */
-  failbackDoubtMs: 2_000,
   /** Entries that a failback remembers to have made itself. Beyond it, of those that are replaced again more is kept. */
   failbackMadeMax: 200_000,
   /** Versions of one name that a failback keeps. Beyond it the entry is not replaced, and the failback fails. */

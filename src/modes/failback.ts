@@ -25,7 +25,7 @@ import { type Unsent, unsentChanges } from "../source/unsent.ts";
 import { openIndexStore } from "../store/index_store.ts";
 import { systemFileSystem } from "../sys/system.ts";
 import type { KeepAside } from "../target/kept_aside.ts";
-import { asideDirectory, keptChanges, makeAside, tellKept } from "./failback_kept.ts";
+import { asideDirectory, keptChanges, makeAside, tellKept, timeNow } from "./failback_kept.ts";
 import { loadFailback, removeFailback, saveFailback } from "./failback_record.ts";
 import { askPromotion, endPromotionOf, type PromotionStand } from "./failback_target.ts";
 import { indexPath } from "./index_path.ts";
@@ -81,14 +81,14 @@ export async function failBack(options: FailbackOptions, io: Io): Promise<void> 
       `Cannot fail back from ${quote(label)}: it is not promoted; start without --failback`,
     );
   }
-  const lookedAtNs = BigInt(io.clock.nowMs() - limits.failbackDoubtMs) * 1_000_000n;
-  const unsent = findUnsent(options, stand);
   const goesOn = earlier?.target === label && earlier.promotedAt === stand.promotedAt;
   const aside = goesOn
     ? earlier.aside
     : asideDirectory({ wanted: options.keepAside, root }, io.clock.nowMs());
-  if (options.dryRun) return await planBack(options, { aside, unsent }, io);
+  if (options.dryRun) return await planBack(options, { aside, unsent: findUnsent(options, stand) }, io);
   if (!goesOn) makeAside(aside);
+  const lookedAtNs = timeNow(aside);
+  const unsent = findUnsent(options, stand);
   const { promotedAt } = stand;
   const found = goesOn ? earlier : unsent ?? { removed: [], attributes: [] };
   const { removed, attributes } = found;

@@ -64,6 +64,14 @@ export function makeAside(path: string): void {
   throw new UsageError(`Cannot keep changes in ${quote(path)}: it is not empty; name another directory`);
 }
 
+/** What a change here gets as its change time now, or more: by the clock of the file system, ns since 1970. */
+export function timeNow(aside: string): bigint {
+  mkdirSync(aside, { recursive: true, mode: 0o700 });
+  Deno.chmodSync(aside, 0o700);
+  using tree = systemFileSystem().openTree(aside);
+  return tree.stat("")!.ctimeNs;
+}
+
 /** What became of unsent changes, now that the source is equal to the replica. */
 export function keptChanges(
   { root, aside, promotedAt, unsent }: {
