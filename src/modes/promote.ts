@@ -2,28 +2,32 @@
  * `promote`.
  * @module
  */
-import { resolve } from "node:path";
+import { dirname, join, resolve } from "node:path";
 import { CommandError, reasonOf, UsageError } from "../base/errors.ts";
-import { quote } from "../base/path.ts";
+import { isWithin, quote } from "../base/path.ts";
 import type { PromotionResult } from "../base/status.ts";
 import type { ControlCommands } from "../control/api.ts";
 import { ControlConnection } from "../control/connection.ts";
 import { controlSocketIn } from "../control/socket_path.ts";
+import { acquireLock, LockedError } from "../store/lock_file.ts";
 import { endPromotion, loadPromotion } from "../store/promotion.ts";
 import { checkSetName, targetStateDirectory } from "../store/state_directory.ts";
 import { systemFileSystem } from "../sys/system.ts";
-import type { ReplicaPlaces } from "../target/places.ts";
+import { localPlaces, type ReplicaPlaces } from "../target/places.ts";
 import { demote, fence, promotionOf } from "../target/promote.ts";
+import { isReplica } from "../target/replica.ts";
 import { findReplica } from "./find_replica.ts";
 import { holdReplica } from "./held_replica.ts";
 import { type ExitCode, exitCodes, type Io, printJson } from "./mode.ts";
 import { accountsOf, promoteAccounts, tellAccounts } from "./promoted_accounts.ts";
 import { flag, nonEmpty, one, parseArguments } from "./options.ts";
+import { withDirectory } from "./root_trouble.ts";
 import { TIMEOUT_DEFAULT_MS, timeoutTable } from "./timeout_option.ts";
 
 /** Text of `help promote`. */
 export const help = `\
 Usage: understudy promote NAME --root DIR [options]
+       understudy promote DIRECTORY [options]      (a local target: /path, ./path)
 
 The source is lost: makes replica NAME of the target server with that root the one that users work in, at ROOT/NAME,
 and prints what is known of changes that it has not received. From then on no source may change it (the fence): one
@@ -74,18 +78,32 @@ export async function run(args: string[], io: Io): Promise<ExitCode> {
     },
     positionals: ["NAME"],
   });
-  if (options.root === undefined) throw new UsageError(`Cannot run "promote": --root DIR is missing`);
-  checkSetName(name);
-  const root = resolve(options.root);
+  const { root, places } = placesOf(name, options.root);
   const request: Request = {
     name,
     root,
-    places: findReplica(root, name, "promote"),
+    places,
     state: options.state === undefined ? targetStateDirectory(root) : resolve(options.state),
     timeoutMs: options.timeout ?? TIMEOUT_DEFAULT_MS,
     force: options.force,
   };
   return options.undo ? await undo(request, io, options.json) : await doPromote(request, io, options);
+}
+
+/** The replica that is meant, and the root that it is in. @throws {UsageError} If there is none. */
+function placesOf(name: string, root: string | undefined): { root: string; places: ReplicaPlaces } {
+  if (!name.includes("/")) {
+    if (root === undefined) throw new UsageError(`Cannot run "promote": --root DIR is missing`);
+    checkSetName(name);
+    return { root: resolve(root), places: findReplica(resolve(root), name, "promote") };
+  }
+  if (root !== undefined) throw new UsageError(`Cannot use --root: ${quote(name)} is a local target`);
+  const path = resolve(name);
+  const places = withDirectory(path, () => localPlaces(path));
+  if (!isReplica(places)) throw new UsageError(`Cannot promote ${quote(name)}: it is no replica`);
+  const { replicaRoot, stateDirectory } = places;
+  // Our state stands beside it or in it.
+  return { root: isWithin(stateDirectory, replicaRoot) ? replicaRoot : dirname(replicaRoot), places };
 }
 
 async function doPromote(
@@ -110,14 +128,43 @@ async function doPromote(
 async function promoteHere(request: Request, io: Io): Promise<PromotionResult> {
   const { places } = request;
   const before = loadPromotion(places.stateDirectory);
+  const holder = before ? undefined : connectedSource(places);
+  if (holder && !request.force) {
+    throw new CommandError(
+      `Cannot promote ${
+        quote(request.name)
+      }: its source is connected (${holder}); stop it first, or use --force`,
+    );
+  }
   fence(places, io.clock.nowMs());
   try {
+    if (holder) await cutOff(request, io);
     return await withoutServer(request, io, () => promotionOf(places));
   } catch (error) {
     // In use, for one: then nothing is to be changed.
     if (!before) endPromotion(places.stateDirectory);
     throw error;
   }
+}
+
+/** The process of a source that has the replica as its local target, in words; `undefined` if there is none. */
+function connectedSource({ stateDirectory }: ReplicaPlaces): string | undefined {
+  const path = join(stateDirectory, "replica.lock");
+  try {
+    // Who only reads shares it.
+    acquireLock(path, { shared: true })[Symbol.dispose]();
+    return undefined;
+  } catch (error) {
+    if (!(error instanceof LockedError)) throw error;
+    return /pid \d+/.exec(error.message)?.[0] ?? "another process";
+  }
+}
+
+/** Has the source let go of its local target: the fence is up, so that it does not come back. */
+async function cutOff({ places, timeoutMs }: Request, { signal }: Io): Promise<void> {
+  using connection = await ControlConnection.open(controlSocketIn(places.stateDirectory));
+  // One that is just starting or ending is waited for with the lock.
+  await connection?.ask("let-go", {}, { timeoutMs, signal });
 }
 
 async function undo(request: Request, io: Io, json: boolean): Promise<ExitCode> {
@@ -155,6 +202,7 @@ async function withoutServer<T>(
 ): Promise<T> {
   using _held = await holdReplica({
     name,
+    verb: "promote",
     places,
     state,
     rootState: targetStateDirectory(root),

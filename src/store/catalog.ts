@@ -2,7 +2,7 @@
  * The catalog of a replica: what the target knows about it, in SQLite (docs/DISK.md, "Catalog").
  *
  * ```
- * meta       name, value            format, replicaId, streamId, durableSequence, clean, compareAll, rootIdentity,
+ * meta       name, value            format, replicaId, streamId, durableSequence, clean, compareAll, rootIdentity, receivedAt,
  *                                   accounts
  * touched    path, sequence, …      paths that ops changed and that the source's index may not know yet
  * failures   sequence, path, …      ops that failed and that the source's index may not know yet
@@ -112,6 +112,8 @@ export interface CatalogMeta {
   compareAll: boolean;
   /** Identity of the live tree's root, `""` if never seen. */
   rootIdentity: string;
+  /** When the last group was recorded, by this machine's clock, ISO 8601; `""` if none ever was. */
+  receivedAt: string;
 }
 
 /** The durable memory of one replica. One process has it open at a time (`replica.lock`). */
@@ -212,7 +214,7 @@ export class Catalog {
       this.#run("DELETE FROM patches");
       // A group after a crash may be shorter than the one that the crash cut short.
       this.#run("DELETE FROM exchanges WHERE sequence <= ?", durableSequence);
-      this.#putMeta({ durableSequence });
+      this.#putMeta({ durableSequence, receivedAt: new Date().toISOString() });
       this.#boundRows();
     });
   }
@@ -312,6 +314,7 @@ export class Catalog {
       clean: values.get("clean") === "true",
       compareAll: values.get("compareAll") === "true",
       rootIdentity: values.get("rootIdentity") ?? "",
+      receivedAt: values.get("receivedAt") ?? "",
     };
   }
 

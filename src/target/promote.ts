@@ -3,7 +3,6 @@
  * told. The replica is at rest meanwhile, and recovered.
  * @module
  */
-import { statSync } from "node:fs";
 import { assert } from "../base/errors.ts";
 import type { PromotionResult } from "../base/status.ts";
 import { Catalog } from "../store/catalog.ts";
@@ -12,18 +11,10 @@ import type { ReplicaPlaces } from "./places.ts";
 import { CATALOG_NAME } from "./replica.ts";
 import type { OwnerChoice } from "./replica_owners.ts";
 
-/**
- * Fences a replica: no source is let in from now on. Once more changes nothing.
- *
- * Comes before the replica is brought to rest, which touches its catalog: when that was last written says when the last
- * change came.
- */
+/** Fences a replica: no source is let in from now on. Once more changes nothing. */
 export function fence({ stateDirectory }: ReplicaPlaces, nowMs: number): void {
   if (loadPromotion(stateDirectory)) return;
-  const catalogPath = `${stateDirectory}/${CATALOG_NAME}`;
-  const receivedMs = Math.max(modifiedMs(catalogPath), modifiedMs(`${catalogPath}-wal`));
-  const [promotedAt, lastReceivedAt] = [nowMs, receivedMs].map((ms) => new Date(ms).toISOString());
-  markPromoted(stateDirectory, { promotedAt, lastReceivedAt });
+  markPromoted(stateDirectory, { promotedAt: new Date(nowMs).toISOString() });
 }
 
 /** Where a promoted replica stands: what a source that comes back must know. */
@@ -50,12 +41,12 @@ export function promotionOf({ replicaRoot, stateDirectory }: ReplicaPlaces): Pro
   const promotion = loadPromotion(stateDirectory);
   assert(promotion !== undefined, "the replica is fenced");
   using catalog = openCatalog(stateDirectory);
-  const { durableSequence, streamId } = catalog.meta;
-  const { promotedAt, lastReceivedAt } = promotion;
+  const { durableSequence, receivedAt } = catalog.meta;
+  const { promotedAt } = promotion;
   return {
     directory: replicaRoot,
     promotedAt,
-    lastReceivedAt: streamId === "" ? "" : lastReceivedAt,
+    lastReceivedAt: receivedAt,
     lastSequence: durableSequence,
     unfinished: catalog.transfers().map(({ path }) => path),
     failed: catalog.failures(0).map(({ path, op, reason }) => ({ path, op, reason })),
@@ -86,8 +77,4 @@ export function demote({ stateDirectory }: ReplicaPlaces): boolean {
 function openCatalog(stateDirectory: string): Catalog & Disposable {
   const catalog = Catalog.open(`${stateDirectory}/${CATALOG_NAME}`);
   return Object.assign(catalog, { [Symbol.dispose]: () => catalog.close() });
-}
-
-function modifiedMs(path: string): number {
-  return statSync(path, { throwIfNoEntry: false })?.mtimeMs ?? 0;
 }
