@@ -115,7 +115,7 @@ async function bringBack(options: FailbackOptions, keepAside: KeepAside, io: Io)
   let bytes = 0;
   for (let pass = 1;; pass++) {
     const summary = checkPass(await onePass(options, { opened, aside: keepAside.directory }, io), options);
-    bytes += summary.bytesSent;
+    bytes += summary.bytesSent + summary.bytesReceived;
     if (Object.keys(summary.ops).length === 0) return bytes;
     if (pass > 1) {
       options.log.info(`${quote(label)} was changed meanwhile: ${summary.files} files of it again`);
@@ -214,9 +214,9 @@ function findUnsent(options: FailbackOptions, stand: PromotionStand): Unsent | u
     const index = new Index();
     const saved = keeper.load(index);
     if (!saved) return undefined;
-    const isOfReplica = saved.streamId === stand.streamId && saved.replicaId === stand.replicaId;
-    if (!isOfReplica || keeper.savedSequence > stand.durableSequence) {
-      log.warn(`${quote(label)} has not what it acked: all that differs from it is kept aside`);
+    const doubt = doubtOf({ ...saved, sequence: keeper.savedSequence }, stand);
+    if (doubt) {
+      log.warn(`${quote(label)} ${doubt}: all that differs from it is kept aside`);
       return undefined;
     }
     using tree = systemFileSystem().openTree(root);
@@ -224,4 +224,14 @@ function findUnsent(options: FailbackOptions, stand: PromotionStand): Unsent | u
   } finally {
     keeper.close();
   }
+}
+
+/** Why what the index says is not what the replica had when it was promoted; `undefined` if it is. */
+function doubtOf(
+  saved: { streamId: string; replicaId: string; sequence: number },
+  stand: PromotionStand,
+): string | undefined {
+  if (saved.replicaId !== stand.replicaId) return "is another replica than the one that was replicated to";
+  if (saved.streamId !== stand.streamId) return "was last changed by another command than watch-source";
+  return saved.sequence > stand.durableSequence ? "has not all that it had acked" : undefined;
 }

@@ -9,7 +9,6 @@ import { manifest } from "../testing/manifest.ts";
 import { lacks } from "../testing/needs.ts";
 import { runProcess } from "../testing/process.ts";
 import { openReplication, type Replication } from "../testing/replication.ts";
-import { writeBigFile } from "../testing/tree_maker.ts";
 import { run, start } from "../testing/understudy.ts";
 import { waitFor } from "../testing/wait.ts";
 
@@ -122,11 +121,9 @@ Deno.test({
   async fn() {
     const count = 2 * limits.guardDeletesCount;
     await using replication = await openEnded(
-      `for i in $(seq ${count}); do echo $i >f$i; done; mkdir k; for i in $(seq ${count}); do echo $i >k/$i; done`,
+      `head -c 64M /dev/urandom >big; mkdir k; for i in $(seq ${count}); do echo $i >f$i; done; for i in $(seq ${count}); do echo $i >k/$i; done`,
     );
     const { source, replica, directory } = replication;
-    writeBigFile(`${source}/big`, 64 << 20, { seed: 4 });
-    await replication.mirror();
     await replication.promote();
     await shell(
       replica,
@@ -167,7 +164,7 @@ Deno.test({
     await replication.watch();
     await shell(source, "echo 2 >f; echo 2 >new");
     await replication.flush();
-    await replication.kill();
+    await replication.stopWatching();
     await replication.stopServer();
     await shell(directory, `rm -r root; mv backup '${root}'`);
     await replication.startServer();
