@@ -10,6 +10,7 @@ import type { ControlCommands } from "../control/api.ts";
 import { ControlConnection } from "../control/connection.ts";
 import { controlSocketIn } from "../control/socket_path.ts";
 import { acquireLock, LockedError } from "../store/lock_file.ts";
+import type { WaitingNote } from "../store/catalog.ts";
 import { endPromotion, loadPromotion } from "../store/promotion.ts";
 import { checkSetName, targetStateDirectory } from "../store/state_directory.ts";
 import { systemFileSystem } from "../sys/system.ts";
@@ -116,7 +117,8 @@ async function doPromote(
   const known = options.accounts ? accountsOf(request) : undefined;
   const result = await askServer(request, io, "promote", { name, force }) ?? await promoteHere(request, io);
   const accounts = known && await promoteAccounts(known, request, io.signal);
-  let isWhole = result.unfinished.length + result.failed.length === 0;
+  const isSent = !result.waiting || (result.waiting.changes === 0 && result.waiting.isMirrored);
+  let isWhole = isSent && result.unfinished.length + result.failed.length === 0;
   if (!options.json) tell(name, result, io);
   if (accounts && !tellAccounts(accounts, { ...io, stdout: options.json ? () => {} : io.stdout })) {
     isWhole = false;
@@ -215,10 +217,14 @@ async function withoutServer<T>(
 }
 
 function tell(name: string, result: PromotionResult, io: Io): void {
-  const { directory, promotedAt, lastReceivedAt, lastSequence, unfinished, failed } = result;
+  const { directory, promotedAt, lastReceivedAt, lastSequence, connectedUntil, unfinished, failed } = result;
   io.stdout(`${quote(name)} is promoted since ${promotedAt}: users find it in ${quote(directory)}\n`);
-  if (lastReceivedAt === "") io.stdout("it has received nothing yet\n");
-  else io.stdout(`what the source changed after ${lastReceivedAt} (sequence ${lastSequence}) is not in it\n`);
+  if (lastReceivedAt === "") io.stdout("nothing is known of when it received something\n");
+  else {
+    io.stdout(`the last change came at ${lastReceivedAt} (sequence ${lastSequence})\n`);
+    io.stdout(`what the source changed after ${connectedUntil}, when it was connected last, is not in it\n`);
+  }
+  if (result.waiting) tellWaiting(result.waiting, io);
   for (const path of unfinished) {
     io.stdout(`not received  ${quote(path)}: a newer version was on its way, this is the one before\n`);
   }
@@ -226,4 +232,14 @@ function tell(name: string, result: PromotionResult, io: Io): void {
   io.stdout(
     `when the source is back: understudy watch-source DIR --to TARGET --failback\n`,
   );
+}
+
+function tellWaiting({ changes, since, isMirrored, at }: WaitingNote, io: Io): void {
+  if (!isMirrored) {
+    io.stdout(`not received  what the first mirror had not come to: it was not complete at ${at}\n`);
+  }
+  if (changes > 0) {
+    io.stdout(`not received  ${changes} changes that waited at the source since ${since}, as of ${at}\n`);
+  }
+  if (isMirrored && changes === 0) io.stdout(`nothing was waiting at the source, as it told at ${at}\n`);
 }

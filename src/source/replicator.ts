@@ -242,6 +242,7 @@ export class Replicator {
       connection: this.#connection,
       condition: this.#condition,
       agenda: this.#agenda,
+      backlog: this.backlog,
       mounts: this.#mounts,
       bell: this.#bell,
     });
@@ -539,6 +540,7 @@ export class Replicator {
     this.#requests.connect();
     this.#stream.begin(session, welcome, touched);
     this.#accounts.connect(welcome);
+    this.#upkeep.connect(welcome);
     if (this.#stream.isReady) this.#accounts.begin();
     this.#bell.ring();
   }

@@ -43,10 +43,13 @@ export function promotionOf({ replicaRoot, stateDirectory }: ReplicaPlaces): Pro
   using catalog = openCatalog(stateDirectory);
   const { durableSequence, receivedAt } = catalog.meta;
   const { promotedAt } = promotion;
+  const { waiting = null, connectedUntil } = catalog.notes();
   return {
     directory: replicaRoot,
     promotedAt,
     lastReceivedAt: receivedAt,
+    connectedUntil: connectedUntil > receivedAt ? connectedUntil : receivedAt,
+    waiting,
     lastSequence: durableSequence,
     unfinished: catalog.transfers().map(({ path }) => path),
     failed: catalog.failures(0).map(({ path, op, reason }) => ({ path, op, reason })),

@@ -161,8 +161,9 @@ export class Replica {
 
   /** Says durably that the live tree holds nothing beyond the catalog, if that is so. */
   settle(): void {
-    if (this.#mustRecover || this.#catalog.meta.clean) return;
-    this.#catalog.setMeta({ clean: true });
+    if (this.#mustRecover) return;
+    if (!this.#catalog.meta.clean) this.#catalog.setMeta({ clean: true });
+    else this.#catalog.saveNotes();
   }
 
   /** Closes in order; the next opening finds a clean stop if that is so. */
