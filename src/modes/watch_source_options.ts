@@ -85,7 +85,8 @@ ${sendWhenHelp}\
   --on-unreachable POLICY  what "understudy flush" does while a target is away: degrade or block: it waits up to its
                            timeout; fail: it fails at once. Changes stack up in any case (default degrade)
   --failback               the target was promoted while this source was away: makes DIR equal to it, then replicates
-                           again; what was changed here and not sent is listed, and kept beside DIR before it is lost
+                           again; what was changed here and not sent is listed, and kept beside DIR before it is lost;
+                           broken off, it is begun again by the same command
   --keep-aside DIR         keeps it there, where nothing may be yet (default: DIR.kept-TIME)
   -n, --dry-run            with --failback: prints what would be done and kept, and ends
   --nice N                 share of the processors that is left to others, 0 to 19 as in nice(1) (default ${limits.nice})

@@ -76,7 +76,7 @@ export class Upkeep {
   #tellWaiting(): void {
     if (!this.#hasToTell) return;
     const { changes, isMirrored } = this.#told = this.#waiting;
-    this.#options.lane.post({
+    this.#options.lane.tell({
       type: "waiting",
       waiting: { changes, ageMs: Math.round(this.#options.condition.lagMs), isMirrored },
     });
