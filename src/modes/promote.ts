@@ -31,8 +31,8 @@ Usage: understudy promote NAME --root DIR [options]
        understudy promote DIRECTORY [options]      (a local target: /path, ./path)
 
 The source is lost: makes replica NAME of the target server with that root the one that users work in, at ROOT/NAME,
-and prints what is known of changes that it has not received, by what the source had told. From then on no source may change it (the fence): one
-that comes is refused, and told why. Works while the server runs, and while it does not.
+and prints what is known of changes that it has not received, by what the source had told. From then on no source may
+change it (the fence): one that comes is refused, and told why. Works while the server runs, and while it does not.
 
 When the old source is back, "understudy watch-source DIR --to TARGET --failback" there makes it equal to the replica
 and lifts the fence.
