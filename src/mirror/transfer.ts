@@ -179,11 +179,17 @@ class Transfer {
     const ranges = comparable ? await this.#compare(held, known) : undefined;
     // What was compared must not have been moved away meanwhile, on their side.
     if (ranges !== undefined && !this.#context.isStillHeld()) return { state: "gone" };
-    if (
-      !this.#context.isShared && ranges?.length === 0 && this.#theirSize === this.#stat.size &&
-      isSameVersion(this.#stat, this.#file.stat())
-    ) {
-      return { state: "unchanged", stat: this.#stat, signature: this.#signature() };
+    const isUnchanged = !this.#context.isShared && ranges?.length === 0 &&
+      this.#theirSize === this.#stat.size;
+    if (isUnchanged) {
+      const now = this.#file.stat();
+      if (isSameVersion(this.#stat, now)) {
+        return { state: "unchanged", stat: this.#stat, signature: this.#signature() };
+      }
+      // It got a name, or lost one: made anew for that, all of its names would have to be linked again.
+      if (now.linkCount > 1 && now.size === this.#stat.size && now.mtimeNs === this.#stat.mtimeNs) {
+        return { state: "gone" };
+      }
     }
     const base = this.#chooseBase(ranges, held);
     if (!await this.#begin(base)) return { state: "gone" };

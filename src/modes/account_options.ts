@@ -4,9 +4,11 @@
  */
 import { isAccountName } from "../base/accounts.ts";
 import type { Clock } from "../base/clock.ts";
+import { UsageError } from "../base/errors.ts";
 import { quote } from "../base/path.ts";
 import type { Log } from "../base/log.ts";
 import { AccountWatch } from "../identity/account_watch.ts";
+import type { CipherName } from "../wire/cipher.ts";
 import { flag, many, type OptionValues } from "./options.ts";
 
 /** The table of the options of a source. */
@@ -32,13 +34,22 @@ export interface AccountOptions {
   tellsAccounts: boolean;
 }
 
-/** Reads what the user chose. */
-export function accountOptions(values: OptionValues<typeof accountTable>): AccountOptions {
-  return {
-    extraUsers: [...new Set(values["extra-users"].flat())],
-    withPasswords: values["with-passwords"],
-    tellsAccounts: !values["no-accounts"],
-  };
+/**
+ * Reads what the user chose.
+ *
+ * @throws {UsageError} If passwords would travel in the clear.
+ */
+export function accountOptions(
+  values: OptionValues<typeof accountTable> & { cipher: CipherName | undefined },
+): AccountOptions {
+  const tellsAccounts = !values["no-accounts"];
+  const withPasswords = tellsAccounts && values["with-passwords"];
+  if (withPasswords && values.cipher === "none") {
+    throw new UsageError(
+      "Cannot use --with-passwords: with --cipher none everybody on the line could read them",
+    );
+  }
+  return { extraUsers: [...new Set(values["extra-users"].flat())], withPasswords, tellsAccounts };
 }
 
 /**

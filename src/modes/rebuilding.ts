@@ -101,7 +101,7 @@ export function printAccounts(report: AccountsReport, { dryRun }: { dryRun: bool
   const nameless = [["user", unknownUids], ["group", unknownGids]] as const;
   for (const [kind, numbers] of nameless) {
     if (numbers.length === 0) continue;
-    io.stderr(`understudy: ${numbers.length} ${kind} numbers had no name on the source: ${shown(numbers)}\n`);
+    io.stderr(`understudy: kept ${kind} numbers that have no name on the source: ${shown(numbers)}\n`);
   }
   if (dryRun) {
     for (const what of done) io.stdout(`${what}\n`);

@@ -93,6 +93,11 @@ export function parseRestoreOptions(args: string[], io: Pick<Io, "env">): Restor
   if (options.force && !options.accounts) {
     throw new UsageError("Cannot use --force: it says how --accounts are rebuilt");
   }
+  if (options.accounts && options.cipher === "none") {
+    throw new UsageError(
+      "Cannot use --accounts: with --cipher none everybody on the line could read passwords",
+    );
+  }
   return {
     ...transferOptions(options),
     given: givenLines(sequence),

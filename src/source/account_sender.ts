@@ -43,9 +43,10 @@ export class AccountSender {
     if (!accounts || !this.#isDue) return;
     this.#isDue = false;
     this.noteHeld();
-    const tell = () => this.#options.lane.post({ type: "accounts", accounts: accounts.accounts });
-    this.#following = accounts.follow(tell);
-    tell();
+    const { lane } = this.#options;
+    this.#following = accounts.follow((accounts) => lane.post({ type: "accounts", accounts }));
+    // Ops that wait from before the session may name people who became known meanwhile.
+    lane.post({ type: "accounts", accounts: accounts.accounts }, { ahead: true });
   }
 
   /** The session is over. */

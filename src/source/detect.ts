@@ -18,7 +18,16 @@ import { Pace } from "../mirror/pace.ts";
 import { fitsOp } from "../ops/op.ts";
 import { sameFile, type Stat } from "../sys/file_system.ts";
 import { seenAsHeld } from "./as_held.ts";
-import { type Batch, BatchTickets, isGone, newBatch, note, statOrUndefined, type Wanted } from "./batch.ts";
+import {
+  type Batch,
+  BatchTickets,
+  identity,
+  isGone,
+  newBatch,
+  note,
+  statOrUndefined,
+  type Wanted,
+} from "./batch.ts";
 import { Deletions } from "./deletions.ts";
 import { type DetectContext, isClosed } from "./detect_context.ts";
 import { Entries } from "./entries.ts";
@@ -362,7 +371,11 @@ export class Detector {
     const { guard, index } = this.#context;
     if (!guard || batch.present.size < limits.detectBatchPaths / 64) return;
     let count = 0;
+    const counted = new Set<string>();
     for (const [path, stat] of batch.present) {
+      // A file with several names is rewritten once.
+      if (isLinked(stat) && counted.has(identity(stat))) continue;
+      if (isLinked(stat)) counted.add(identity(stat));
       const held = stat.kind === "file" ? index.get(path) : undefined;
       const isKnown = held?.kind === "file" && held.size > 0 && held.ctimeNs !== 0n;
       if (isKnown && (held.size !== stat.size || held.mtimeNs !== stat.mtimeNs)) count++;
@@ -435,6 +448,7 @@ export class Detector {
     if (known !== undefined) this.#links.note(known, stat);
     this.#links.note(path, stat);
     for (const other of this.#links.others(path, stat)) {
+      if (batch.present.has(other)) continue;
       const standing = statOrUndefined(this.#context.tree, other);
       if (!standing || !sameFile(standing, stat)) this.#links.forget(other, stat);
       else if (this.#leftovers.standing(other, standing) === "in") {

@@ -116,12 +116,13 @@ export class Entries {
    * @returns Whether it is to be compared now.
    */
   async #link(path: string, stat: Readonly<Stat>, batch: Batch): Promise<boolean> {
-    const { guard, index, isTransferring, planned, policy } = this.#context;
+    const { guard, index, planned, policy } = this.#context;
     const held = index.get(path);
     let origin = this.linkedNames.origin(path, stat);
     if (origin !== undefined) {
       if (held && !mayReplace(held, stat, policy)) return true;
-      if (held && !planned && held.kind === "file" && guard?.holdsRewrite(path, held)) return false;
+      const isOther = held?.kind === "file" && !sameFile(held, stat);
+      if (isOther && !planned && guard?.holdsRewrite(path, held)) return false;
       if (held?.kind === "directory" && !await this.#deletions.makeRoom(path, batch)) return false;
       // Clearing may have taken time.
       origin = held?.kind === "directory" ? this.linkedNames.origin(path, stat) : origin;
@@ -134,7 +135,7 @@ export class Entries {
       for (const name of this.linkedNames.apart(path, stat)) this.#lookAfter(name, path, batch);
     }
     // What is under way under one name is under way for all: when it is there, they are looked at.
-    return !this.linkedNames.of(path, stat).some((other) => isTransferring(other));
+    return !this.linkedNames.isUnderWay(path, stat);
   }
 
   /** What would change a file in place that the target has under names of others, too, makes a new one instead. */
@@ -249,6 +250,7 @@ export class Entries {
 
   /** A file was made anew under one of its names: each is to be a further name of the one that leads (linked_names.ts). */
   #lookAtAllNames(path: string, stat: Readonly<Stat>, batch: Batch): void {
+    this.linkedNames.noteMade(path, stat);
     for (const name of this.#context.index.namesOf(stat.dev, stat.ino)) {
       const isLeader = name === path && this.linkedNames.origin(path, stat) === undefined;
       if (!isLeader) this.#lookAfter(name, path, batch);

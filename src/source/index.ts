@@ -45,6 +45,8 @@ export class Index implements PersistentIndex {
   #paths = new PathFinder(this.#table);
   #size = 0;
   #startsOver = true;
+  /** The last answer of {@linkcode areNamesOfOne}, and what it was about. */
+  #namesOfOne = { asked: "", isOne: false };
   readonly #signatures: IndexSignatures;
   readonly #changes: IndexChanges;
 
@@ -98,6 +100,33 @@ export class Index implements PersistentIndex {
       names.push(this.#paths.pathOf(id));
     }
     return names;
+  }
+
+  /** Whether the target has all entries with this identity as names of one file. There is at least one. */
+  areNamesOfOne(dev: number, ino: bigint): boolean {
+    const { links, identityCount } = this.#table;
+    const first = this.#table.findIdentity(dev, ino);
+    const group = links.of(first);
+    if (group === undefined) return false;
+    const asked = `${first} ${identityCount} ${links.changeCount}`;
+    // Asked once for each of thousands of names.
+    if (this.#namesOfOne.asked !== asked) {
+      let isOne = true;
+      for (let id = first; id !== 0 && isOne; id = this.#table.nextOfIdentity(id)) {
+        isOne = links.of(id) === group;
+      }
+      this.#namesOfOne = { asked, isOne };
+    }
+    return this.#namesOfOne.isOne;
+  }
+
+  /** Whether another name of the file that the target holds at `path` is a leftover, or is known to be another file's here. */
+  hasForeignNames(path: string, { dev, ino }: Pick<Held, "dev" | "ino">): boolean {
+    const table = this.#table;
+    return table.links.othersOf(this.#paths.locate(path)).some((id) => {
+      if (table.leftover[id] === 1) return true;
+      return table.ino[id] !== 0n && (table.ino[id] !== ino || table.device(id) !== dev);
+    });
   }
 
   /** The other names of the file that the target holds at `path`, as far as they are known, in no order. */
@@ -300,6 +329,7 @@ export class Index implements PersistentIndex {
 
   /** Empties the index, for a new stream: nothing is pending any more, and sequences count from 1 again. */
   clear(): void {
+    this.#namesOfOne = { asked: "", isOne: false };
     this.#table = new NodeTable();
     this.#paths = new PathFinder(this.#table);
     this.#size = 0;

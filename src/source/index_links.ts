@@ -7,6 +7,8 @@
 export class LinkGroups {
   readonly #groups = new Map<number, number>();
   readonly #members = new Map<number, Set<number>>();
+  /** Times that a group changed. */
+  changeCount = 0;
 
   /** Group of an entry, `undefined` if it is in none. */
   of(id: number): number | undefined {
@@ -17,6 +19,7 @@ export class LinkGroups {
   set(id: number, group: number | undefined): void {
     const before = this.of(id);
     if (before === group) return;
+    this.changeCount++;
     if (before !== undefined) this.#leave(id, before);
     if (group === undefined) return;
     this.#groups.set(id, group);

@@ -100,6 +100,8 @@ export class NodeTable {
   /** Names of files that have several. */
   readonly links = new LinkGroups();
 
+  /** Times that an entry got another identity, or lost it. */
+  identityCount = 0;
   /** Times that an entry was taken away from its parent: as long as it stays, ids keep their paths. */
   unlinkCount = 0;
   /** Times that an entry was put below a parent or taken away: as long as it stays, paths keep their ids. */
@@ -401,6 +403,7 @@ export class NodeTable {
   }
 
   #addIdentity(id: number): void {
+    this.identityCount++;
     if (++this.#identitiesCount > this.#identities.length) this.#growIdentities();
     this.#chainIdentity(id);
   }
@@ -415,6 +418,7 @@ export class NodeTable {
   }
 
   #dropIdentity(id: number): void {
+    this.identityCount++;
     if (this.ino[id] === 0n) return;
     const next = this.#identityNext[id];
     const previous = this.#identityPrevious[id];

@@ -283,10 +283,15 @@ export class Lane {
     return sequence;
   }
 
-  /** Queues a message that is not ops, behind the ops pushed so far. It is lost if the session breaks. */
-  post(message: Message): void {
+  /**
+   * Queues a message that is not ops, behind the ops pushed so far, or `ahead` of all that is not sent yet. It is lost if
+   * the session breaks.
+   */
+  post(message: Message, { ahead = false } = {}): void {
     this.#isUrgent = true;
-    this.#extras.push({ afterSequence: this.lastSequence, message: encodeMessage(message) });
+    const encoded = encodeMessage(message);
+    if (ahead) this.#extras.unshift({ afterSequence: 0, message: encoded });
+    else this.#extras.push({ afterSequence: this.lastSequence, message: encoded });
     this.#pump();
   }
 

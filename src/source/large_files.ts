@@ -40,7 +40,7 @@ export interface LargeFilesOptions {
   course: () => number;
   /** Whether so young a file may change again without a change of its times. */
   isRacy: (stat: Readonly<Stat>) => boolean;
-  linkedNames: () => Pick<LinkedNames, "isShared" | "changedInPlace">;
+  linkedNames: () => Pick<LinkedNames, "isShared" | "changedInPlace" | "noteMade">;
   markDirty: (path: string, ticket: Ticket) => void;
   lookBelow: (path: string, ticket: Ticket) => void;
   problem: (path: string, op: string, error: unknown) => void;
@@ -172,7 +172,10 @@ export class LargeFiles {
     index.set(path, { ...heldFrom(stat, ""), linkGroup }, sequence);
     index.setSignature(path, signature, sequence);
     if (linkGroup !== undefined) this.#options.linkedNames().changedInPlace(path, sequence);
-    if (isLinked(stat)) this.#lookAtAllNames(stat, ticket);
+    if (isLinked(stat)) {
+      if (!isInPlace) this.#options.linkedNames().noteMade(path, stat);
+      this.#lookAtAllNames(stat, ticket);
+    }
     // It may have left the set while it was on its way.
     if (standingOf(path, stat, this.#options) === "out") index.markLeftover(path, true);
     solved(path);

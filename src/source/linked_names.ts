@@ -4,8 +4,8 @@
  * - Entries of one link group are one file on the target: what is changed in place under one name is changed under all,
  *   in the index as well. What makes a new file of a name takes it out of its group.
  * - A name of a file that has several here, and stands in the index under another one, becomes a further name of it
- *   there (op `link`), whatever stood under it. Which of them leads is the same for all: those whose newest version the
- *   target has come first, then the order of paths.
+ *   there (op `link`), whatever stood under it. Which of them leads is the same for all: the one under which the file
+ *   was last made anew; else those whose newest version the target has come first, then the order of paths.
  * - A name whose file on the target has names that are others here, or are to stay as they are, is *shared*: it is
  *   replaced, and never changed in place.
  * @module
@@ -13,7 +13,7 @@
 import { limits } from "../base/limits.ts";
 import type { Held } from "../ops/held.ts";
 import { sameFile, type Stat } from "../sys/file_system.ts";
-import { statOrUndefined } from "./batch.ts";
+import { identity, statOrUndefined } from "./batch.ts";
 import type { DetectContext } from "./detect_context.ts";
 import type { Index } from "./index.ts";
 import type { Priority } from "./lane.ts";
@@ -24,6 +24,8 @@ export class LinkedNames {
   readonly #context: DetectContext;
   /** Names that the target could not make further names: they are sent as files of their own. Bounded. */
   readonly #refused = new Set<string>();
+  /** Names under which files were last made anew, by identity. Bounded. */
+  readonly #madeAs = new Map<string, string>();
 
   constructor(context: DetectContext) {
     this.#context = context;
@@ -34,20 +36,33 @@ export class LinkedNames {
     if (this.#refused.size < limits.problemsMax) this.#refused.add(path);
   }
 
+  /** The target has this version of a file as a new one, under this name. */
+  noteMade(path: string, stat: Readonly<Stat>): void {
+    if (this.#madeAs.size >= limits.problemsMax) this.#madeAs.clear();
+    this.#madeAs.set(identity(stat), path);
+  }
+
   /** The name that the target is to give a further one at `path`; `undefined` if it has done so, or has no such file. */
   origin(path: string, stat: Readonly<Stat>): string | undefined {
     const { index, policy } = this.#context;
     if (!policy.abilities.links || !isLinked(stat) || this.#refused.has(path)) return undefined;
+    const group = index.get(path)?.linkGroup;
+    // Nearly always, and of thousands of names it would take long to find who leads.
+    if (index.areNamesOfOne(stat.dev, stat.ino)) {
+      const name = index.findByIdentity(stat.dev, stat.ino)!;
+      if (group !== undefined && group === index.get(name)!.linkGroup) return undefined;
+      if (name !== path && this.#mayLead(name, stat) && this.#stands(name, stat)) return name;
+    }
     const leader = this.#leader(path, stat);
     if (leader === undefined || leader.name === path) return undefined;
-    const group = index.get(path)?.linkGroup;
     return group !== undefined && group === leader.held.linkGroup ? undefined : leader.name;
   }
 
   /** If a name leads: the others that the target does not have as names of its file. */
   apart(path: string, stat: Readonly<Stat>): string[] {
     const { index, policy } = this.#context;
-    if (!policy.abilities.links || this.#leader(path, stat)?.name !== path) return [];
+    if (!policy.abilities.links || index.areNamesOfOne(stat.dev, stat.ino)) return [];
+    if (this.#leader(path, stat)?.name !== path) return [];
     const group = index.get(path)!.linkGroup;
     return index.namesOf(stat.dev, stat.ino).filter((name) => {
       if (name === path || this.#refused.has(name)) return false;
@@ -55,19 +70,19 @@ export class LinkedNames {
     });
   }
 
-  /** Other names of the file at a path, here as on the target. */
-  of(path: string, stat: Readonly<Stat>): string[] {
-    return this.#context.index.linkedWith(path).filter((other) => this.#stands(other, stat));
+  /** Whether the file at a path is on its way under another name that it has, here as on the target. */
+  isUnderWay(path: string, stat: Readonly<Stat>): boolean {
+    const { index, isTransferring, transfersCount } = this.#context;
+    if (transfersCount() === 0) return false;
+    return index.linkedWith(path).some((other) => isTransferring(other) && this.#stands(other, stat));
   }
 
   /** Whether what the target holds at a path must not be changed in place, see the module. */
   isShared(path: string, stat: Readonly<Stat>): boolean {
     const { index, policy, tree } = this.#context;
-    return index.linkedWith(path).some((other) => {
-      const held = index.get(other)!;
-      if (held.isLeftover || (held.ino !== 0n && !sameFile(held, stat))) return true;
-      return !policy.deleteAbsent && statOrUndefined(tree, other) === undefined;
-    });
+    if (index.hasForeignNames(path, stat)) return true;
+    if (policy.deleteAbsent) return false;
+    return index.linkedWith(path).some((other) => statOrUndefined(tree, other) === undefined);
   }
 
   /** Whether a name is linked on the target as it is here, and nothing else is linked with it. */
@@ -98,13 +113,23 @@ export class LinkedNames {
 
   #leader(path: string, stat: Readonly<Stat>): { name: string; held: Held } | undefined {
     const { index } = this.#context;
+    const madeAs = this.#madeAs.get(identity(stat));
+    const made = madeAs === undefined ? undefined : index.get(madeAs);
+    if (made && sameFile(made, stat) && made.ctimeNs === stat.ctimeNs && this.#mayLead(madeAs!, stat)) {
+      if (madeAs === path || this.#stands(madeAs!, stat)) return { name: madeAs!, held: made };
+    }
     let leader: { name: string; held: Held } | undefined;
     for (const name of index.namesOf(stat.dev, stat.ino)) {
       const held = index.get(name)!;
-      if (held.kind !== stat.kind || held.isLeftover || !leads(name, held, leader, stat)) continue;
+      if (!this.#mayLead(name, stat) || !leads(name, held, leader, stat)) continue;
       if (name === path || this.#stands(name, stat)) leader = { name, held };
     }
     return leader;
+  }
+
+  #mayLead(name: string, { kind }: Readonly<Stat>): boolean {
+    const held = this.#context.index.get(name)!;
+    return held.kind === kind && !held.isLeftover;
   }
 
   #stands(name: string, stat: Readonly<Stat>): boolean {

@@ -269,6 +269,49 @@ Deno.test({
 });
 
 Deno.test({
+  name: "a local replica keeps accounts over restarts of its source, and restores them",
+  ignore,
+  async fn() {
+    await using stage = await openStage();
+    const { source, directory } = stage;
+    const state = ["--state", `${directory}/state`];
+    const replica = `${directory}/replica`;
+    const kept = () => loadAccounts(`${directory}/.understudy/replica/catalog.sqlite`);
+    await source.understudy(["mirror", `${directory}/source`, replica, ...state], { expectCode: 0 });
+    assertEquals(names(kept()?.users), ["anna", "bert", "root"]);
+    for (const round of ["starts over", "continues"]) {
+      await using daemon = await source.start([
+        "watch-source",
+        `${directory}/source`,
+        "--to",
+        replica,
+        ...state,
+      ]);
+      await daemon.waitForLine(/^live$/);
+      await source.shell(`usermod -c "${round}" bert`);
+      await waitFor(() => kept()?.users[1].gecos === round, { what: `bert as the source ${round}` });
+      daemon.kill("SIGTERM");
+      assertEquals((await daemon.ended()).code, 0);
+    }
+    const fresh = await stage.machine("fresh");
+    const args = ["restore", replica, `${directory}/back`, ...state];
+    const { stdout, stderr, code } = await fresh.understudy([...args, "--accounts"]);
+    assertEquals([code, stderr], [0, ""]);
+    assertMatch(stdout, /^rebuilt accounts: 6 changes, \d+ were here already$/m);
+    assertEquals(await fresh.shell(`su anna -c 'cat ${directory}/back/notes'`), "note\n");
+    const none = await fresh.understudy([
+      "restore",
+      `${directory}/source`,
+      `${directory}/x`,
+      ...state,
+      "--accounts",
+    ]);
+    assertEquals(none.code, 1);
+    assertStringIncludes(none.stderr, "Cannot restore accounts: the target keeps no accounts of its source");
+  },
+});
+
+Deno.test({
   name:
     "a promoted replica is used by the source's users with the same rights, and goes back under its numbers",
   ignore,

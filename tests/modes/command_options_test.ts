@@ -129,7 +129,7 @@ Deno.test("parseWatchSourceOptions() fills in defaults and reads everything", ()
   ].flat();
   assertEquals(watchSource(...everything), {
     extraUsers: ["anna", "bert"],
-    withPasswords: true,
+    withPasswords: false,
     tellsAccounts: false,
     state: "/s",
     name: "set",
@@ -298,6 +298,11 @@ Deno.test("parseRestoreOptions() refuses paths that leave the replica and what t
   assertThrows(() => restore("/r", "d", "--path="), UsageError, "must not be empty");
   assertThrows(() => restore("/r", "d", "--overwrite", "newer"), UsageError, "older, all, none");
   assertThrows(() => restore("/r", "d", "--at", "5m"), UsageError, "Cannot use --at: not in this version");
+  const inTheClear = ["--with-passwords", "--cipher", "none"];
+  assertThrows(() => watchSource("d", "--to", "/r", ...inTheClear), UsageError, "could read them");
+  assertThrows(() => mirror("d", "/r", ...inTheClear), UsageError, "could read them");
+  assertThrows(() => restore("/r", "d", "--accounts", "--cipher=none"), UsageError, "could read passwords");
+  assertEquals(watchSource("d", "--to", "/r", "--with-passwords").withPasswords, true);
   assertThrows(() => restore("/r", "d", "--force"), UsageError, "it says how --accounts are rebuilt");
   assertThrows(() => watchSource("d", "--to", "/r", "--extra-users", "a,-b"), UsageError, '"-b" is no name');
 });

@@ -26,8 +26,9 @@ async function opened() {
     accounts,
     index: { eachOwner: (visit) => owners.forEach(([uid, gid]) => visit(uid, gid)) },
     lane: {
-      post(message) {
-        if (message.type === "accounts") posted.push(message.accounts.users.map(({ name }) => name).join());
+      post(message, { ahead = false } = {}) {
+        if (message.type !== "accounts") return;
+        posted.push((ahead ? "first " : "") + message.accounts.users.map(({ name }) => name).join());
       },
     },
   });
@@ -43,11 +44,11 @@ Deno.test("AccountSender tells everything when the index is known, and each owne
   assertEquals(o.posted, [], "the index is not known yet");
   o.sender.begin();
   o.sender.begin();
-  assertEquals(o.posted, ["anna"]);
+  assertEquals(o.posted, ["first anna"]);
   o.sender.noteOp({ kind: "attributes", path: "f", attributes });
   o.sender.noteOp({ kind: "attributes", path: "f", attributes });
   o.sender.noteOp({ kind: "unlink", path: "f" });
-  assertEquals(o.posted, ["anna", "anna,carl"]);
+  assertEquals(o.posted, ["first anna", "anna,carl"]);
   o.owners.push([2, 2]);
   o.sender.noteHeld();
   assertEquals(o.posted.at(-1), "anna,bert,carl");
@@ -64,8 +65,8 @@ Deno.test("AccountSender tells nothing to a target that does not keep accounts, 
   o.sender.disconnect();
   o.accounts.noteOwner(2, 2);
   o.sender.begin();
-  assertEquals(o.posted, ["anna"]);
+  assertEquals(o.posted, ["first anna"]);
   o.sender.connect({ accounts: true });
   o.sender.begin();
-  assertEquals(o.posted, ["anna", "anna,bert"]);
+  assertEquals(o.posted, ["first anna", "first anna,bert"]);
 });

@@ -216,6 +216,18 @@ Deno.test("post() keeps its place among the ops", async () => {
   assertEquals(lines.filter((line) => typeof line === "number"), [1, 2, 3]);
 });
 
+Deno.test("post() ahead goes before all that is not sent yet, ops from before the session too", async () => {
+  const lane = laneWith();
+  const session = new KeepingSession();
+  lane.push(unlink("a"), "live");
+  lane.push(unlink("b"), "mirror");
+  lane.attach(session, 0);
+  lane.post({ type: "compared" });
+  lane.post({ type: "indexed", sequence: 0 }, { ahead: true });
+  await waitFor(() => session.lines().length === 4, { what: "all sent" });
+  assertEquals(session.lines(), ["indexed", 1, 2, "compared"]);
+});
+
 Deno.test("detach() loses what was posted, and keeps the ops", async () => {
   const lane = laneWith();
   lane.push(unlink("a"), "live");
