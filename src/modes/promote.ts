@@ -224,7 +224,7 @@ function tell(name: string, result: PromotionResult, io: Io): void {
     io.stdout(`the last change came at ${lastReceivedAt} (sequence ${lastSequence})\n`);
     io.stdout(`what the source changed after ${connectedUntil}, when it was connected last, is not in it\n`);
   }
-  if (result.waiting) tellWaiting(result.waiting, io);
+  if (result.waiting) tellWaiting(result.waiting, lastReceivedAt, io);
   for (const path of unfinished) {
     io.stdout(`not received  ${quote(path)}: a newer version was on its way, this is the one before\n`);
   }
@@ -234,12 +234,14 @@ function tell(name: string, result: PromotionResult, io: Io): void {
   );
 }
 
-function tellWaiting({ changes, since, isMirrored, at }: WaitingNote, io: Io): void {
+function tellWaiting({ changes, since, isMirrored, at }: WaitingNote, lastReceivedAt: string, io: Io): void {
+  // It tells once a second.
+  const asOf = lastReceivedAt > at ? `as of ${at}: some may have come after that` : `as of ${at}`;
   if (!isMirrored) {
-    io.stdout(`not received  what the first mirror had not come to: it was not complete at ${at}\n`);
+    io.stdout(`not received  what the first mirror had not come to: it was not complete, ${asOf}\n`);
   }
   if (changes > 0) {
-    io.stdout(`not received  ${changes} changes that waited at the source since ${since}, as of ${at}\n`);
+    io.stdout(`not received  ${changes} changes that waited at the source since ${since}, ${asOf}\n`);
   }
   if (isMirrored && changes === 0) io.stdout(`nothing was waiting at the source, as it told at ${at}\n`);
 }

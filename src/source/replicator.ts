@@ -275,7 +275,11 @@ export class Replicator {
     const { signal } = this.#options;
     this.#stream.load();
     this.backlog.begin();
-    const stop = () => this.#stop();
+    const stop = () => {
+      // Before the session is closed: what was told last must not say more than is so.
+      this.#upkeep.tellWaiting();
+      this.#stop();
+    };
     signal.addEventListener("abort", stop, { once: true });
     const loops = [
       this.#runLoop(() => this.#liveStep()),

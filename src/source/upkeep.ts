@@ -52,7 +52,7 @@ export class Upkeep {
     while (!condition.isStopped) {
       await clock.sleep(limits.saveEveryMs, signal);
       this.save();
-      this.#tellWaiting();
+      this.tellWaiting();
       if (condition.isStopped) return;
       // What is kept open of a directory would keep its file system from being unmounted.
       tree.forgetDirectories();
@@ -73,7 +73,8 @@ export class Upkeep {
     if (sequence !== undefined && connection.state === "connected") lane.post({ type: "indexed", sequence });
   }
 
-  #tellWaiting(): void {
+  /** Tells the target how much waits, if that is another number than was told last. */
+  tellWaiting(): void {
     if (!this.#hasToTell) return;
     const { changes, isMirrored } = this.#told = this.#waiting;
     this.#options.lane.tell({
