@@ -5,7 +5,7 @@
  */
 import { mkdirSync } from "node:fs";
 import { join } from "node:path";
-import { RefusedError } from "../base/errors.ts";
+import { CommandError, RefusedError } from "../base/errors.ts";
 import { AGENT } from "../base/version.ts";
 import type { ControlHandlers } from "../control/api.ts";
 import { type ControlHandler, type ControlServer, serveControl } from "../control/server.ts";
@@ -56,16 +56,26 @@ class LocalTarget {
       await this.letGo();
       throw new RefusedError(`Cannot replicate: ${fencedReason(this.#path, promotion)}`);
     }
-    const handlers: ControlHandlers = { "let-go": async () => (await this.#endClient(), null) };
-    this.#control ??= await serveControl({
-      path: controlSocketIn(stateDirectory),
-      handlers: handlers as Record<string, ControlHandler>,
-    });
+    this.#control ??= await this.#serveControl();
     if (this.#client?.failure) await this.#client.close();
     if (!this.#client || this.#client.failure) {
       this.#client = await ApplyClient.open({ ...this.#places, create: true, agent: AGENT });
     }
     return this.#client.openSession();
+  }
+
+  /** `undefined` where the file system has no sockets: then only who stops this source can promote the replica. */
+  async #serveControl(): Promise<ControlServer | undefined> {
+    const handlers: ControlHandlers = { "let-go": async () => (await this.#endClient(), null) };
+    try {
+      return await serveControl({
+        path: controlSocketIn(this.#places.stateDirectory),
+        handlers: handlers as Record<string, ControlHandler>,
+      });
+    } catch (error) {
+      if (!(error instanceof CommandError)) throw error;
+      return undefined;
+    }
   }
 
   /** Ends the session and closes the replica. It can be connected to again. */

@@ -7,7 +7,7 @@ import { existsSync } from "node:fs";
 import { limits } from "../../src/base/limits.ts";
 import { manifest } from "../testing/manifest.ts";
 import { lacks } from "../testing/needs.ts";
-import { runProcess } from "../testing/process.ts";
+import { runProcess, startProcess } from "../testing/process.ts";
 import { openReplication, type Replication } from "../testing/replication.ts";
 import { run, start } from "../testing/understudy.ts";
 import { waitFor } from "../testing/wait.ts";
@@ -280,6 +280,57 @@ Deno.test({
     assertEquals(Deno.readTextFileSync(`${directory}/aside/f`), "unsent\n");
     assertEquals(Deno.readTextFileSync(`${directory}/full/f`), "old\n");
     assert(existsSync(`${directory}/aside.json`));
+  },
+});
+
+Deno.test({
+  name: "failback to a new machine brings all back: without an index what differs is kept",
+  ignore,
+  async fn() {
+    await using replication = await openEnded("mkdir d; echo 1 >d/f; echo 2 >g");
+    const { source, replica, directory, server } = replication;
+    await replication.promote();
+    await shell(replica, "echo there >d/f");
+    const state = `${directory}/state2`;
+    await shell(directory, "rm -r state; rm -r source/d; echo other >source/g; touch -d 2001-01-01 source/g");
+    const token = await server.invite("replica");
+    await using daemon = await start(["watch-source", source, "--to", token, "--failback", "--state", state]);
+    await daemon.waitForLine(/^live$/);
+    await run(["flush", "--state", state], { expectCode: 0 });
+    await replication.assertEqual();
+    const { list, at } = keptOf(directory);
+    assertEquals(list.kept, ["g"]);
+    assertEquals(Deno.readTextFileSync(`${at}/g`), "other\n");
+  },
+});
+
+Deno.test({
+  name: "failback from a replica that never rests fails and says so; what it made itself is not kept",
+  ignore,
+  async fn() {
+    await using replication = await openEnded("for i in $(seq 200); do echo $i >f$i; done; echo 1 >u");
+    const { source, replica, directory } = replication;
+    await shell(source, "echo unsent >u");
+    await replication.promote();
+    {
+      await using writer = startProcess("bash", [
+        "-c",
+        `cd '${replica}'; while :; do echo x$RANDOM >f1; date >>u; done`,
+      ]);
+      const failed = await replication.startWatching(["--failback"]);
+      assertEquals((await failed.ended({ timeoutMs: 60_000 })).code, 1);
+      assertMatch(failed.stderr, /it is still being changed; stop what works in it, and start again/);
+      writer.kill("SIGKILL");
+    }
+    assertEquals((await replication.targetStatus()).replicas[0].state, "promoted");
+    const [name] = [...Deno.readDirSync(directory)].map(({ name }) => name).filter((name) =>
+      name.includes(".kept-")
+    );
+    assertEquals(await shell(`${directory}/${name}`, "find . -type f; cat u"), "./u\nunsent\n");
+    await replication.watch(["--failback"]);
+    await replication.flush();
+    await replication.assertEqual();
+    assert(keptOf(directory).list.kept.includes("u"));
   },
 });
 
