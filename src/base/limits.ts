@@ -77,6 +77,10 @@ export const limits = {
   logBytesMax: 256 * MiB,
   /** Passes of a failback until one finds nothing to do. Beyond it the replica is still being changed, and it fails. */
   failbackPassesMax: 5,
+  /** Entries that a failback remembers to have made itself. Beyond it, of those that are replaced again more is kept. */
+  failbackMadeMax: 200_000,
+  /** Versions of one name that a failback keeps. Beyond it the entry is not replaced, and the failback fails. */
+  keptVersionsMax: 100,
   /** Unsent changes that a failback prints; all are in its list. */
   failbackLinesMax: 100,
   /** Lowest rate that a user can set, bytes a second: below it the peer would be silent for too long. */

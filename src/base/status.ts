@@ -216,6 +216,10 @@ export interface PromotionResult {
   lastSequence: number;
   /** When it came, ISO 8601; `""` if none ever did. What the source changed after that is not here. */
   lastReceivedAt: string;
+  /** When a source was connected last, ISO 8601, a little later than that if it fell silent; `""` if it is not known. */
+  connectedUntil: string;
+  /** What it had told of what it had not sent; `null` if it never did. */
+  waiting: { changes: number; since: string; isMirrored: boolean; at: string } | null;
   /** Files of which a newer version was on its way. */
   unfinished: string[];
   /** What could not be applied. */

@@ -120,6 +120,8 @@ export interface ControlCommands {
   promote: { args: PromoteRequest; result: PromotionResult };
   /** Takes a promotion back; the answer says whether there was one. */
   demote: { args: HoldReplicaRequest; result: boolean };
+  /** Of a source with a local target, in the state directory of that: it closes the replica. */
+  "let-go": { args: Record<string, never>; result: null };
   commit: { args: CommitRequest; result: CommitStatus };
   flow: { args: FlowRequest; result: { targets: FlowStatus[] } };
   connect: { args: TargetRequest; result: TargetsResult };

@@ -22,6 +22,8 @@ import { openReplica } from "../target/replica.ts";
 export interface HoldOptions {
   /** Of the replica. */
   name: string;
+  /** What it is held for, in messages. @default {"export"} */
+  verb?: string;
   places: ReplicaPlaces;
   /** State directory of the server. */
   state: string;
@@ -49,7 +51,7 @@ export interface HeldReplica extends Disposable {
  * @throws {CorruptionError | SystemError} If what a dead process left cannot be recovered.
  */
 export async function holdReplica(options: HoldOptions): Promise<HeldReplica> {
-  const { name, clock, signal, state, timeoutMs } = options;
+  const { name, verb = "export", clock, signal, state, timeoutMs } = options;
   const deadlineMs = clock.monotonicMs() + timeoutMs;
   for (;;) {
     signal.throwIfAborted();
@@ -63,7 +65,7 @@ export async function holdReplica(options: HoldOptions): Promise<HeldReplica> {
         await clock.sleep(limits.holdRetryMs, signal);
         continue;
       }
-      throw new CommandError(reasonOf(error).replace(/^Cannot start/, `Cannot export ${quote(name)}`), {
+      throw new CommandError(reasonOf(error).replace(/^Cannot start/, `Cannot ${verb} ${quote(name)}`), {
         cause: error,
       });
     }

@@ -65,6 +65,17 @@ export function keptOutOf(options: KeptOutOptions): () => ReadonlyMap<string, Ke
   };
 }
 
+/**
+ * Lines of rules that leave out what is kept out, to stand behind all others: for whoever makes the source's tree equal
+ * to another one, which knows nothing of it.
+ */
+export function keptOutRules(keptOut: Iterable<Pick<KeptOut, "path" | "keepsDirectory">>): string[] {
+  return [...keptOut].map(({ path, keepsDirectory }) => {
+    const name = path.replace(/[\\*?[\]]| $/g, "\\$&");
+    return keepsDirectory ? `/${name}/*` : `/${name}`;
+  });
+}
+
 function* mountsIn(root: string, oneFileSystem: boolean): Iterable<[string, KeptOut]> {
   const device = oneFileSystem ? deviceOf(root) : undefined;
   for (const { path, place, type } of mountsKnown(root)) {

@@ -2,38 +2,43 @@
  * `promote`.
  * @module
  */
-import { resolve } from "node:path";
+import { dirname, join, resolve } from "node:path";
 import { CommandError, reasonOf, UsageError } from "../base/errors.ts";
-import { quote } from "../base/path.ts";
+import { isWithin, quote } from "../base/path.ts";
 import type { PromotionResult } from "../base/status.ts";
 import type { ControlCommands } from "../control/api.ts";
 import { ControlConnection } from "../control/connection.ts";
 import { controlSocketIn } from "../control/socket_path.ts";
+import { acquireLock, LockedError } from "../store/lock_file.ts";
+import type { WaitingNote } from "../store/catalog.ts";
 import { endPromotion, loadPromotion } from "../store/promotion.ts";
 import { checkSetName, targetStateDirectory } from "../store/state_directory.ts";
 import { systemFileSystem } from "../sys/system.ts";
-import type { ReplicaPlaces } from "../target/places.ts";
+import { localPlaces, type ReplicaPlaces } from "../target/places.ts";
 import { demote, fence, promotionOf } from "../target/promote.ts";
+import { isReplica } from "../target/replica.ts";
 import { findReplica } from "./find_replica.ts";
 import { holdReplica } from "./held_replica.ts";
 import { type ExitCode, exitCodes, type Io, printJson } from "./mode.ts";
 import { accountsOf, promoteAccounts, tellAccounts } from "./promoted_accounts.ts";
 import { flag, nonEmpty, one, parseArguments } from "./options.ts";
+import { withDirectory } from "./root_trouble.ts";
 import { TIMEOUT_DEFAULT_MS, timeoutTable } from "./timeout_option.ts";
 
 /** Text of `help promote`. */
 export const help = `\
 Usage: understudy promote NAME --root DIR [options]
+       understudy promote DIRECTORY [options]      (a local target: /path, ./path)
 
 The source is lost: makes replica NAME of the target server with that root the one that users work in, at ROOT/NAME,
-and prints what is known of changes that it has not received. From then on no source may change it (the fence): one
-that comes is refused, and told why. Works while the server runs, and while it does not.
+and prints what is known of changes that it has not received, by what the source had told. From then on no source may
+change it (the fence): one that comes is refused, and told why. Works while the server runs, and while it does not.
 
 When the old source is back, "understudy watch-source DIR --to TARGET --failback" there makes it equal to the replica
 and lifts the fence.
 
 Options:
-  --root DIR          root of the target server; must exist
+  --root DIR          root of the target server; must exist; for a local target its parent, or none with its path
   --accounts          the source's users and groups are made here with the same numbers where these are free, else
                       with others, and their files in the replica are given to them
   -f, --force         also while its source is connected: it is cut off; and accounts of the same name that
@@ -74,18 +79,32 @@ export async function run(args: string[], io: Io): Promise<ExitCode> {
     },
     positionals: ["NAME"],
   });
-  if (options.root === undefined) throw new UsageError(`Cannot run "promote": --root DIR is missing`);
-  checkSetName(name);
-  const root = resolve(options.root);
+  const { root, places } = placesOf(name, options.root);
   const request: Request = {
     name,
     root,
-    places: findReplica(root, name, "promote"),
+    places,
     state: options.state === undefined ? targetStateDirectory(root) : resolve(options.state),
     timeoutMs: options.timeout ?? TIMEOUT_DEFAULT_MS,
     force: options.force,
   };
   return options.undo ? await undo(request, io, options.json) : await doPromote(request, io, options);
+}
+
+/** The replica that is meant, and the root that it is in. @throws {UsageError} If there is none. */
+function placesOf(name: string, root: string | undefined): { root: string; places: ReplicaPlaces } {
+  if (!name.includes("/")) {
+    if (root === undefined) throw new UsageError(`Cannot run "promote": --root DIR is missing`);
+    checkSetName(name);
+    return { root: resolve(root), places: findReplica(resolve(root), name, "promote") };
+  }
+  if (root !== undefined) throw new UsageError(`Cannot use --root: ${quote(name)} is a local target`);
+  const path = resolve(name);
+  const places = withDirectory(path, () => localPlaces(path));
+  if (!isReplica(places)) throw new UsageError(`Cannot promote ${quote(name)}: it is no replica`);
+  const { replicaRoot, stateDirectory } = places;
+  // Our state stands beside it or in it.
+  return { root: isWithin(stateDirectory, replicaRoot) ? replicaRoot : dirname(replicaRoot), places };
 }
 
 async function doPromote(
@@ -98,7 +117,8 @@ async function doPromote(
   const known = options.accounts ? accountsOf(request) : undefined;
   const result = await askServer(request, io, "promote", { name, force }) ?? await promoteHere(request, io);
   const accounts = known && await promoteAccounts(known, request, io.signal);
-  let isWhole = result.unfinished.length + result.failed.length === 0;
+  const isSent = !result.waiting || (result.waiting.changes === 0 && result.waiting.isMirrored);
+  let isWhole = isSent && result.unfinished.length + result.failed.length === 0;
   if (!options.json) tell(name, result, io);
   if (accounts && !tellAccounts(accounts, { ...io, stdout: options.json ? () => {} : io.stdout })) {
     isWhole = false;
@@ -110,14 +130,43 @@ async function doPromote(
 async function promoteHere(request: Request, io: Io): Promise<PromotionResult> {
   const { places } = request;
   const before = loadPromotion(places.stateDirectory);
+  const holder = before ? undefined : connectedSource(places);
+  if (holder && !request.force) {
+    throw new CommandError(
+      `Cannot promote ${
+        quote(request.name)
+      }: its source is connected (${holder}); stop it first, or use --force`,
+    );
+  }
   fence(places, io.clock.nowMs());
   try {
+    if (holder) await cutOff(request, io);
     return await withoutServer(request, io, () => promotionOf(places));
   } catch (error) {
     // In use, for one: then nothing is to be changed.
     if (!before) endPromotion(places.stateDirectory);
     throw error;
   }
+}
+
+/** The process of a source that has the replica as its local target, in words; `undefined` if there is none. */
+function connectedSource({ stateDirectory }: ReplicaPlaces): string | undefined {
+  const path = join(stateDirectory, "replica.lock");
+  try {
+    // Who only reads shares it.
+    acquireLock(path, { shared: true })[Symbol.dispose]();
+    return undefined;
+  } catch (error) {
+    if (!(error instanceof LockedError)) throw error;
+    return /pid \d+/.exec(error.message)?.[0] ?? "another process";
+  }
+}
+
+/** Has the source let go of its local target: the fence is up, so that it does not come back. */
+async function cutOff({ places, timeoutMs }: Request, { signal }: Io): Promise<void> {
+  using connection = await ControlConnection.open(controlSocketIn(places.stateDirectory));
+  // One that is just starting or ending is waited for with the lock.
+  await connection?.ask("let-go", {}, { timeoutMs, signal });
 }
 
 async function undo(request: Request, io: Io, json: boolean): Promise<ExitCode> {
@@ -155,6 +204,7 @@ async function withoutServer<T>(
 ): Promise<T> {
   using _held = await holdReplica({
     name,
+    verb: "promote",
     places,
     state,
     rootState: targetStateDirectory(root),
@@ -167,10 +217,14 @@ async function withoutServer<T>(
 }
 
 function tell(name: string, result: PromotionResult, io: Io): void {
-  const { directory, promotedAt, lastReceivedAt, lastSequence, unfinished, failed } = result;
+  const { directory, promotedAt, lastReceivedAt, lastSequence, connectedUntil, unfinished, failed } = result;
   io.stdout(`${quote(name)} is promoted since ${promotedAt}: users find it in ${quote(directory)}\n`);
-  if (lastReceivedAt === "") io.stdout("it has received nothing yet\n");
-  else io.stdout(`what the source changed after ${lastReceivedAt} (sequence ${lastSequence}) is not in it\n`);
+  if (lastReceivedAt === "") io.stdout("nothing is known of when it received something\n");
+  else {
+    io.stdout(`the last change came at ${lastReceivedAt} (sequence ${lastSequence})\n`);
+    io.stdout(`what the source changed after ${connectedUntil}, when it was connected last, is not in it\n`);
+  }
+  if (result.waiting) tellWaiting(result.waiting, lastReceivedAt, io);
   for (const path of unfinished) {
     io.stdout(`not received  ${quote(path)}: a newer version was on its way, this is the one before\n`);
   }
@@ -178,4 +232,16 @@ function tell(name: string, result: PromotionResult, io: Io): void {
   io.stdout(
     `when the source is back: understudy watch-source DIR --to TARGET --failback\n`,
   );
+}
+
+function tellWaiting({ changes, since, isMirrored, at }: WaitingNote, lastReceivedAt: string, io: Io): void {
+  // It tells once a second.
+  const asOf = lastReceivedAt > at ? `as of ${at}: some may have come after that` : `as of ${at}`;
+  if (!isMirrored) {
+    io.stdout(`not received  what the first mirror had not come to: it was not complete, ${asOf}\n`);
+  }
+  if (changes > 0) {
+    io.stdout(`not received  ${changes} changes that waited at the source since ${since}, ${asOf}\n`);
+  }
+  if (isMirrored && changes === 0) io.stdout(`nothing was waiting at the source, as it told at ${at}\n`);
 }

@@ -10,7 +10,6 @@ import type { PassSummary } from "../source/one_pass.ts";
 import { makeStateDirectory, stateDirectory } from "../store/state_directory.ts";
 import { systemFileSystem } from "../sys/system.ts";
 import { pump } from "../target/apply_client.ts";
-import type { KeepAside } from "../target/kept_aside.ts";
 import type { OwnerMap } from "../sys/ownership.ts";
 import { checkApart, localPlaces, realPathOf } from "../target/places.ts";
 import { ownersOf } from "../target/promote.ts";
@@ -44,8 +43,8 @@ export interface RestorePass extends Pick<TransferOptions, "cipher" | "compress"
   request: RestoreRequest;
   /** Whom the files belong to. @default the numbers that they have at the target */
   accounts?: TakesAccounts;
-  /** What is kept of the directory before it is lost. @default nothing */
-  keepAside?: KeepAside;
+  /** The directory, opened already; it stays open. @default opened for this pass */
+  opened?: RestoreDirectory;
   /** Told what happens on the way. */
   onReport: (report: RestoreReport) => void;
 }
@@ -74,7 +73,8 @@ async function restoreLocally(replicaRoot: string, pass: RestorePass, io: Io): P
   withDirectory(pass.directory, () => checkApart(replicaRoot, pass.directory));
   const places = withDirectory(replicaRoot, () => localPlaces(replicaRoot));
   if (pass.accounts?.needsAccounts) pass.accounts.take(readReplicaAccounts(places));
-  await using directory = openDirectory(pass);
+  await using own = pass.opened ? undefined : openDirectory(pass);
+  const directory = pass.opened ?? own!;
   return await sendBack({
     replicaRoot,
     // What is sent back are the source's numbers, whatever they are here.
@@ -89,10 +89,10 @@ async function restoreLocally(replicaRoot: string, pass: RestorePass, io: Io): P
   });
 }
 
-function openDirectory({ directory, request, keepAside, accounts }: RestorePass): RestoreDirectory {
+function openDirectory({ directory, request, accounts }: RestorePass): RestoreDirectory {
   const path = withDirectory(directory, () => realPathOf(directory));
   const owners = accounts?.owners ?? { users: [], groups: [] };
-  return openRestoreDirectory(path, { dryRun: request.dryRun, owners, keepAside });
+  return openRestoreDirectory(path, { dryRun: request.dryRun, owners });
 }
 
 async function restoreFromServer(pass: RestorePass, io: Io): Promise<void> {
@@ -112,7 +112,8 @@ async function restoreFromServer(pass: RestorePass, io: Io): Promise<void> {
   try {
     await session.send(encodeMessage({ type: "restore", restore: pass.request }));
     const first = pass.accounts?.needsAccounts ? await firstMessage(session, pass.accounts) : undefined;
-    await using directory = openDirectory(pass);
+    await using own = pass.opened ? undefined : openDirectory(pass);
+    const directory = pass.opened ?? own!;
     await pump(withoutReports(session, pass.onReport, first), await directory.openSession());
     io.signal.throwIfAborted();
   } finally {

@@ -3,22 +3,16 @@
  * paired server, or pairs by a join token first.
  * @module
  */
-import { mkdirSync } from "node:fs";
-import { join } from "node:path";
 import { formatAddress, parseAddress } from "../base/address.ts";
 import { hex } from "../base/bytes.ts";
 import { systemClock } from "../base/clock.ts";
 import { CommandError, reasonOf, RefusedError } from "../base/errors.ts";
 import { quote } from "../base/path.ts";
-import { AGENT } from "../base/version.ts";
-import { acquireLock, type Lock } from "../store/lock_file.ts";
 import { type Peer, PeerStore } from "../store/peers.ts";
-import { fencedReason, loadPromotion } from "../store/promotion.ts";
 import { systemFileSystem } from "../sys/system.ts";
-import { ApplyClient } from "../target/apply_client.ts";
 import type { OpenFileRule } from "../target/open_files.ts";
 import { openOnlooker } from "../target/onlooker.ts";
-import { checkApart, localPlaces, realPathOf } from "../target/places.ts";
+import { checkApart, realPathOf } from "../target/places.ts";
 import type { CipherName } from "../wire/cipher.ts";
 import type { CompressionName } from "../wire/compress.ts";
 import type { SessionPurpose } from "../wire/handshake.ts";
@@ -28,6 +22,7 @@ import type { Session } from "../wire/session.ts";
 import type { SharedCompressions } from "../wire/shared_compressions.ts";
 import { Throttle } from "../wire/throttle.ts";
 import { connectSession } from "../wire/tcp_session.ts";
+import { reachDirectory } from "./local_target.ts";
 import { ownKeyPair } from "./own_key.ts";
 import { withDirectory } from "./root_trouble.ts";
 import { DEFAULT_PORT, formatTargetName, type TargetName } from "./target_name.ts";
@@ -89,39 +84,6 @@ export async function reachTarget(target: TargetName, options: ReachOptions): Pr
 /** Whether targets may lie inside this source: there is no other place on the machine for them. */
 export function holdsTargets(root: string): boolean {
   return realPathOf(root) === "/";
-}
-
-/**
- * Opens a local directory as a target in this process.
- *
- * @throws {CommandError} If another process uses it.
- */
-export function reachDirectory(
-  path: string,
-  { openFiles }: Pick<ReachOptions, "openFiles">,
-): ReachableTarget {
-  const places = withDirectory(path, () => localPlaces(path));
-  let lock: Lock | undefined;
-  let client: ApplyClient | undefined;
-  return {
-    label: path,
-    directory: path,
-    async connect() {
-      withDirectory(path, () => mkdirSync(places.stateDirectory, { recursive: true, mode: 0o700 }));
-      lock ??= acquireLock(join(places.stateDirectory, "replica.lock"));
-      const promotion = loadPromotion(places.stateDirectory);
-      if (promotion) throw new RefusedError(`Cannot replicate: ${fencedReason(path, promotion)}`);
-      if (client?.failure) await client.close();
-      if (!client || client.failure) {
-        client = await ApplyClient.open({ ...places, openFiles, create: true, agent: AGENT });
-      }
-      return client.openSession();
-    },
-    async [Symbol.asyncDispose]() {
-      await client?.close();
-      lock?.[Symbol.dispose]();
-    },
-  };
 }
 
 /** Opens a local directory for looking only: no state is made, and it may be in use. */

@@ -54,7 +54,7 @@ import { realPathOf } from "../target/places.ts";
 import { SharedCompressions } from "../wire/shared_compressions.ts";
 import { openAccounts } from "./account_options.ts";
 import { loadGuardBook, loadMounts } from "./guard_options.ts";
-import { type ExitCode, type Io, printJson, stoppedExitCode } from "./mode.ts";
+import { type ExitCode, exitCodes, type Io, printJson, stoppedExitCode } from "./mode.ts";
 import { failBack } from "./failback.ts";
 import { indexPath, journalPath, patrolPath } from "./index_path.ts";
 import { keptOutOf } from "./kept_out.ts";
@@ -96,9 +96,10 @@ export async function run(args: string[], io: Io): Promise<ExitCode> {
   const place = { options, io, log, root, set, state, directory, known };
   await using targets = openTargets(place, rules);
   const named = await targets.open(options.targets);
+  const keptOut = keptOutOf({ ...options, root, state, targets: () => targets.directories });
   const scope = new SetScope({
     rules: keeper.rules(),
-    keptOut: keptOutOf({ ...options, root, state, targets: () => targets.directories }),
+    keptOut,
     nowMs: () => io.clock.nowMs(),
   });
   if (options.failback) {
@@ -113,8 +114,10 @@ export async function run(args: string[], io: Io): Promise<ExitCode> {
       directory,
       scope,
       rules,
+      keptOut: [...keptOut().values()],
       log,
     }, io);
+    if (options.dryRun) return exitCodes.done;
   }
   const manager = makeManager(place, { targets: named, rules, scope });
   const handlers: ControlHandlers = {

@@ -87,8 +87,10 @@ ${sendWhenHelp}\
   --on-unreachable POLICY  what "understudy flush" does while a target is away: degrade or block: it waits up to its
                            timeout; fail: it fails at once. Changes stack up in any case (default degrade)
   --failback               the target was promoted while this source was away: makes DIR equal to it, then replicates
-                           again; what was changed here and not sent is listed, and kept beside DIR before it is lost
-  --keep-aside DIR         keeps it there (default: DIR.kept-TIME)
+                           again; what was changed here and not sent is listed, and kept beside DIR before it is lost;
+                           broken off, it is begun again by the same command
+  --keep-aside DIR         keeps it there, where nothing may be yet (default: DIR.kept-TIME)
+  -n, --dry-run            with --failback: prints what would be done and kept, and ends
   --nice N                 share of the processors that is left to others, 0 to 19 as in nice(1) (default ${limits.nice})
   --verify-every TIME      in the background the contents of everything are compared with the targets once in this
                            time, attributes oftener; off: never (default ${
@@ -133,6 +135,8 @@ export interface WatchSourceOptions extends TransferOptions, RuleOptions, Accoun
   failback: boolean;
   /** Absolute path of the directory for what was not sent; `undefined` is one beside the root. */
   keepAside: string | undefined;
+  /** The failback is only planned. */
+  dryRun: boolean;
   /** Priority of the process, as in nice(1). */
   nice: number;
   guards: MassThresholds;
@@ -162,6 +166,7 @@ export function parseWatchSourceOptions(args: string[], io: Pick<Io, "env">): Wa
       ordered: one(size({ min: ORDERED_BYTES_MIN, max: ORDERED_BYTES_MAX })),
       failback: flag(),
       "keep-aside": one(nonEmpty),
+      "dry-run": flag("n"),
       nice: one(whole({ min: 0, max: 19 })),
       "verify-every": one(offOr(duration({ min: VERIFY_EVERY_MIN_MS, max: VERIFY_EVERY_MAX_MS }))),
       "verify-rate": one(rate),
@@ -179,8 +184,8 @@ export function parseWatchSourceOptions(args: string[], io: Pick<Io, "env">): Wa
       "Cannot fail back from several targets: give the promoted one alone, connect others later",
     );
   }
-  if (options["keep-aside"] !== undefined && !options.failback) {
-    throw new UsageError("Cannot use --keep-aside without --failback");
+  for (const name of ["keep-aside", "dry-run"] as const) {
+    if (options[name] && !options.failback) throw new UsageError(`Cannot use --${name} without --failback`);
   }
   return {
     ...transferOptions(options),
@@ -199,6 +204,7 @@ export function parseWatchSourceOptions(args: string[], io: Pick<Io, "env">): Wa
     onUnreachable: options["on-unreachable"] ?? "degrade",
     orderedBytes: options.ordered ?? 0,
     failback: options.failback,
+    dryRun: options["dry-run"],
     keepAside: options["keep-aside"] === undefined ? undefined : resolve(options["keep-aside"]),
     nice: options.nice ?? limits.nice,
     patrol: {

@@ -296,6 +296,15 @@ export class Lane {
   }
 
   /**
+   * Sends a message ahead of everything that is queued, also while ops are held or gather. It hurries nothing, and is
+   * lost if the session breaks.
+   */
+  tell(message: Message): void {
+    this.#extras.unshift({ afterSequence: 0, message: encodeMessage(message) });
+    this.#pump();
+  }
+
+  /**
    * Sends through `session` from now on, beginning behind the target's last durable op.
    *
    * @throws {ProtocolError} If the target does not have what it acked, or has what was never sent.

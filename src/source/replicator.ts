@@ -262,6 +262,7 @@ export class Replicator {
       connection: this.#connection,
       condition: this.#condition,
       agenda: this.#agenda,
+      backlog: this.backlog,
       mounts: this.#mounts,
       bell: this.#bell,
     });
@@ -295,7 +296,11 @@ export class Replicator {
     const { signal } = this.#options;
     this.#stream.load();
     this.backlog.begin();
-    const stop = () => this.#stop();
+    const stop = () => {
+      // Before the session is closed: what was told last must not say more than is so.
+      this.#upkeep.tellWaiting();
+      this.#stop();
+    };
     signal.addEventListener("abort", stop, { once: true });
     const loops = [
       this.#runLoop(() => this.#liveStep()),
@@ -575,6 +580,7 @@ export class Replicator {
     this.#requests.connect();
     this.#stream.begin(session, welcome, touched);
     this.#accounts.connect(welcome);
+    this.#upkeep.connect(welcome);
     if (this.#stream.isReady) this.#accounts.begin();
     this.#pending.beginSession();
     this.#bell.ring();

@@ -2,7 +2,7 @@
  * The catalog of a replica: what the target knows about it, in SQLite (docs/DISK.md, "Catalog").
  *
  * ```
- * meta       name, value            format, replicaId, streamId, durableSequence, clean, compareAll, rootIdentity,
+ * meta       name, value            format, replicaId, streamId, durableSequence, clean, compareAll, rootIdentity, receivedAt,
  *                                   accounts
  * touched    path, sequence, …      paths that ops changed and that the source's index may not know yet
  * failures   sequence, path, …      ops that failed and that the source's index may not know yet
@@ -19,10 +19,35 @@
  */
 import { DatabaseSync, type StatementSync } from "node:sqlite";
 import { type Accounts, checkAccounts } from "../base/accounts.ts";
-import { CorruptionError, errorCode, ProtocolError, reasonOf, SystemError } from "../base/errors.ts";
+import { CorruptionError, errorCode, ProtocolError } from "../base/errors.ts";
 import { limits } from "../base/limits.ts";
 import { pathFromBytes, pathToBytes, quote } from "../base/path.ts";
 import type { TransferBase } from "../ops/op.ts";
+import type {
+  Announcement,
+  CatalogMeta,
+  CatalogNotes,
+  ExchangeRow,
+  FailureRow,
+  GroupRecord,
+  PatchRow,
+  TouchedRow,
+  TransferRow,
+} from "./catalog_rows.ts";
+import { guarded } from "./catalog_trouble.ts";
+
+export type {
+  Announcement,
+  CatalogMeta,
+  CatalogNotes,
+  ExchangeRow,
+  FailureRow,
+  GroupRecord,
+  PatchRow,
+  TouchedRow,
+  TransferRow,
+  WaitingNote,
+} from "./catalog_rows.ts";
 
 /** Version of the tables. A catalog of another one is not opened. */
 const FORMAT = "1";
@@ -37,82 +62,6 @@ CREATE TABLE transfers (id INTEGER PRIMARY KEY, path BLOB NOT NULL, base TEXT NO
 CREATE TABLE patches (journal TEXT PRIMARY KEY, path BLOB NOT NULL) WITHOUT ROWID;
 CREATE TABLE exchanges (sequence INTEGER PRIMARY KEY, fromIdentity TEXT NOT NULL, toIdentity TEXT NOT NULL);
 `;
-
-/** A path that an op changed. */
-export interface TouchedRow {
-  path: string;
-  sequence: number;
-  /** Everything below may have changed too. */
-  recursive: boolean;
-}
-
-/** An op that failed. */
-export interface FailureRow {
-  sequence: number;
-  path: string;
-  op: string;
-  code: string;
-  reason: string;
-}
-
-/** A file in transfer. */
-export interface TransferRow {
-  id: number;
-  path: string;
-  base: TransferBase;
-  /** Name in the staging directory, `""` if there is none because the transfer failed. */
-  staged: string;
-  /** Identity of the staged file within its file system, `""` if it has none. */
-  identity: string;
-  /** For a patch: bytes of its journal that count. Else 0. */
-  size: number;
-  /** Errno's name and reason if it failed, else `""`. */
-  failureCode: string;
-  failureReason: string;
-}
-
-/** An in-place patch that was announced. */
-export interface PatchRow {
-  /** Name of the journal in the staging directory. */
-  journal: string;
-  path: string;
-}
-
-/** An exchange that was announced, with the identities of the entries before it. */
-export interface ExchangeRow {
-  sequence: number;
-  fromIdentity: string;
-  toIdentity: string;
-}
-
-/** What must be known durably before a group changes the live tree. */
-export interface Announcement {
-  touched: TouchedRow[];
-  patches: PatchRow[];
-  exchanges: ExchangeRow[];
-}
-
-/** What a group of ops leaves behind. */
-export interface GroupRecord {
-  durableSequence: number;
-  touched: TouchedRow[];
-  failures: FailureRow[];
-  /** All open transfers, or `undefined` if they are the same as before. */
-  transfers: TransferRow[] | undefined;
-}
-
-/** Facts of the whole replica. */
-export interface CatalogMeta {
-  replicaId: string;
-  streamId: string;
-  durableSequence: number;
-  /** The live tree holds nothing beyond `durableSequence`. */
-  clean: boolean;
-  /** Something may differ beyond the touched paths. */
-  compareAll: boolean;
-  /** Identity of the live tree's root, `""` if never seen. */
-  rootIdentity: string;
-}
 
 /** The durable memory of one replica. One process has it open at a time (`replica.lock`). */
 export class Catalog {
@@ -178,6 +127,23 @@ export class Catalog {
     );
   }
 
+  /** Remembers something with the next transaction. */
+  note(notes: Partial<CatalogNotes>): void {
+    this.#notes = { ...this.#notes, ...notes };
+  }
+
+  /** Writes what was noted, if anything was. Survives power loss afterwards. */
+  saveNotes(): void {
+    if (Object.keys(this.#notes).length > 0) this.#transaction(() => {});
+  }
+
+  /** What was noted and written. */
+  notes(): CatalogNotes {
+    const rows = this.#all("SELECT name, value FROM meta WHERE name IN ('waiting', 'connectedUntil')");
+    const values = new Map(rows.map(({ name, value }) => [name, JSON.parse(value as string)]));
+    return { waiting: values.get("waiting"), connectedUntil: values.get("connectedUntil") ?? "" };
+  }
+
   /** Starts a stream: sequence 0, nothing touched, nothing failed, no transfer, no announcement. */
   begin(streamId: string): void {
     this.#transaction(() => {
@@ -212,7 +178,7 @@ export class Catalog {
       this.#run("DELETE FROM patches");
       // A group after a crash may be shorter than the one that the crash cut short.
       this.#run("DELETE FROM exchanges WHERE sequence <= ?", durableSequence);
-      this.#putMeta({ durableSequence });
+      this.#putMeta({ durableSequence, receivedAt: new Date().toISOString() });
       this.#boundRows();
     });
   }
@@ -312,6 +278,7 @@ export class Catalog {
       clean: values.get("clean") === "true",
       compareAll: values.get("compareAll") === "true",
       rootIdentity: values.get("rootIdentity") ?? "",
+      receivedAt: values.get("receivedAt") ?? "",
     };
   }
 
@@ -324,6 +291,7 @@ export class Catalog {
   }
 
   #metaInTransaction: Partial<CatalogMeta> = {};
+  #notes: Partial<CatalogNotes> = {};
 
   #putTouched(touched: TouchedRow[]): void {
     for (const { path, sequence, recursive } of touched) {
@@ -394,7 +362,11 @@ export class Catalog {
       this.#database.exec("BEGIN IMMEDIATE");
       try {
         body();
+        for (const [name, value] of Object.entries(this.#notes)) {
+          this.#run("INSERT OR REPLACE INTO meta VALUES (?, ?)", name, JSON.stringify(value));
+        }
         this.#database.exec("COMMIT");
+        this.#notes = {};
       } catch (error) {
         if (this.#database.isTransaction) this.#database.exec("ROLLBACK");
         throw error;
@@ -473,25 +445,4 @@ function createTables(database: DatabaseSync): void {
   insert.run("durableSequence", "0");
   insert.run("clean", "true");
   database.exec("COMMIT");
-}
-
-/** SQLite's words for what the disk did, as the errno that a file would have had. */
-const diskTroubles: [pattern: RegExp, code: string][] = [
-  [/database or disk is full/i, "ENOSPC"],
-  [/readonly database|read-?only/i, "EROFS"],
-  [/disk I\/O error|unable to open database file/i, "EIO"],
-];
-
-/** Runs `body`; errors of SQLite become those of base/errors.ts. */
-function guarded<T>(path: string, body: () => T): T {
-  try {
-    return body();
-  } catch (error) {
-    if ((error as { code?: unknown }).code !== "ERR_SQLITE_ERROR") throw error;
-    const reason = reasonOf(error);
-    const message = `Cannot use catalog ${quote(path)}: ${reason}`;
-    const trouble = diskTroubles.find(([pattern]) => pattern.test(reason));
-    if (trouble) throw new SystemError(trouble[1], message);
-    throw new CorruptionError(`${message}; remove it to mirror anew`, { cause: error });
-  }
 }

@@ -13,8 +13,6 @@ import { loadJson, removeIfThere, saveJson, syncDirectory } from "./durable.ts";
 export interface Promotion {
   /** ISO 8601. */
   promotedAt: string;
-  /** When the last change came, ISO 8601; `""` if none ever did. */
-  lastReceivedAt: string;
   /** Under which numbers the files of the source's users lie now, if these are others; and whether all of them do. */
   owners?: { map: OwnerMap; state: "under way" | "given" };
 }
@@ -25,7 +23,7 @@ function markIn(stateDirectory: string): string {
 
 function isPromotion(value: unknown): value is Promotion {
   const promotion = value as Partial<Promotion> | null;
-  return typeof promotion?.promotedAt === "string" && typeof promotion.lastReceivedAt === "string";
+  return typeof promotion?.promotedAt === "string";
 }
 
 /**

@@ -176,6 +176,7 @@ class Group implements Disposable {
     // Journals after the catalog: until then recovery needs them.
     for (const name of this.#garbage) staging.remove(name);
     stats.count(this.#ops, failures.filter(({ code }) => code !== PENDING).length);
+    this.#replica.afterGroup();
     return { count, sequence, failures };
   }
 

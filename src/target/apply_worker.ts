@@ -245,6 +245,7 @@ async function open(place: ApplyPlace, shared: SharedArrayBuffer): Promise<void>
     ...place,
     fileSystem,
     keepBefore: aside && ((path, reason) => aside.keep(replica.live, path, reason)),
+    afterGroup: aside && (() => aside.noteMade(replica.live)),
   });
   host = new ApplyHost(replica, { agent: place.agent, shared, onAccounts });
   reply({ kind: "opened", replicaId: replica.replicaId });

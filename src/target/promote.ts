@@ -3,7 +3,6 @@
  * told. The replica is at rest meanwhile, and recovered.
  * @module
  */
-import { statSync } from "node:fs";
 import { assert } from "../base/errors.ts";
 import type { PromotionResult } from "../base/status.ts";
 import { Catalog } from "../store/catalog.ts";
@@ -12,18 +11,29 @@ import type { ReplicaPlaces } from "./places.ts";
 import { CATALOG_NAME } from "./replica.ts";
 import type { OwnerChoice } from "./replica_owners.ts";
 
-/**
- * Fences a replica: no source is let in from now on. Once more changes nothing.
- *
- * Comes before the replica is brought to rest, which touches its catalog: when that was last written says when the last
- * change came.
- */
+/** Fences a replica: no source is let in from now on. Once more changes nothing. */
 export function fence({ stateDirectory }: ReplicaPlaces, nowMs: number): void {
   if (loadPromotion(stateDirectory)) return;
-  const catalogPath = `${stateDirectory}/${CATALOG_NAME}`;
-  const receivedMs = Math.max(modifiedMs(catalogPath), modifiedMs(`${catalogPath}-wal`));
-  const [promotedAt, lastReceivedAt] = [nowMs, receivedMs].map((ms) => new Date(ms).toISOString());
-  markPromoted(stateDirectory, { promotedAt, lastReceivedAt });
+  markPromoted(stateDirectory, { promotedAt: new Date(nowMs).toISOString() });
+}
+
+/** Where a promoted replica stands: what a source that comes back must know. */
+export interface PromotionStand {
+  /** ISO 8601; `""` if the replica is not promoted, and then nothing else is said. */
+  promotedAt: string;
+  replicaId: string;
+  /** Stream that it followed, and the last op of it that is durable. */
+  streamId: string;
+  durableSequence: number;
+}
+
+/** Where a replica stands. No source has it open. */
+export function standOf({ stateDirectory }: ReplicaPlaces): PromotionStand {
+  const promotion = loadPromotion(stateDirectory);
+  if (!promotion) return { promotedAt: "", replicaId: "", streamId: "", durableSequence: 0 };
+  using catalog = openCatalog(stateDirectory);
+  const { replicaId, streamId, durableSequence } = catalog.meta;
+  return { promotedAt: promotion.promotedAt, replicaId, streamId, durableSequence };
 }
 
 /** What is to be told of a replica that is fenced and at rest. */
@@ -31,12 +41,15 @@ export function promotionOf({ replicaRoot, stateDirectory }: ReplicaPlaces): Pro
   const promotion = loadPromotion(stateDirectory);
   assert(promotion !== undefined, "the replica is fenced");
   using catalog = openCatalog(stateDirectory);
-  const { durableSequence, streamId } = catalog.meta;
-  const { promotedAt, lastReceivedAt } = promotion;
+  const { durableSequence, receivedAt } = catalog.meta;
+  const { promotedAt } = promotion;
+  const { waiting = null, connectedUntil } = catalog.notes();
   return {
     directory: replicaRoot,
     promotedAt,
-    lastReceivedAt: streamId === "" ? "" : lastReceivedAt,
+    lastReceivedAt: receivedAt,
+    connectedUntil: connectedUntil > receivedAt ? connectedUntil : receivedAt,
+    waiting,
     lastSequence: durableSequence,
     unfinished: catalog.transfers().map(({ path }) => path),
     failed: catalog.failures(0).map(({ path, op, reason }) => ({ path, op, reason })),
@@ -49,16 +62,17 @@ export function ownersOf({ stateDirectory }: ReplicaPlaces, choice: OwnerChoice)
 }
 
 /**
- * Lets a source in again, which then compares everything: what was changed here meanwhile is known to nobody.
+ * Lets a source in again, which then begins a new stream and compares everything: what was changed here meanwhile is
+ * known to nobody.
  *
  * @returns Whether the replica was promoted.
  */
 export function demote({ stateDirectory }: ReplicaPlaces): boolean {
   const wasPromoted = loadPromotion(stateDirectory) !== undefined;
   if (!wasPromoted) return false;
-  // Before the fence falls.
+  // Before the fence falls. A source that still runs must not resume either: it would compare what is on its way only.
   using catalog = openCatalog(stateDirectory);
-  catalog.setMeta({ compareAll: true });
+  catalog.begin(crypto.randomUUID());
   endPromotion(stateDirectory);
   return true;
 }
@@ -66,8 +80,4 @@ export function demote({ stateDirectory }: ReplicaPlaces): boolean {
 function openCatalog(stateDirectory: string): Catalog & Disposable {
   const catalog = Catalog.open(`${stateDirectory}/${CATALOG_NAME}`);
   return Object.assign(catalog, { [Symbol.dispose]: () => catalog.close() });
-}
-
-function modifiedMs(path: string): number {
-  return statSync(path, { throwIfNoEntry: false })?.mtimeMs ?? 0;
 }

@@ -23,7 +23,7 @@ import { ByteReader } from "../base/bytes.ts";
 import { limits } from "../base/limits.ts";
 import { decodeOp } from "../ops/op.ts";
 import { placeOf } from "../sys/place.ts";
-import type { Message, OpFailure, TouchedPath } from "../wire/message.ts";
+import type { Message, OpFailure, TouchedPath, Waiting } from "../wire/message.ts";
 import { applyGroup, type SequencedOp } from "./apply.ts";
 import { digestEntries } from "./digests.ts";
 import { listDirectory, listEntries, signFile } from "./listing.ts";
@@ -109,6 +109,8 @@ export class Receiver {
         return this.#replica.catalog.forgetTouched(message.sequence);
       case "compared":
         return this.#compared();
+      case "waiting":
+        return this.#noteWaiting(message.waiting);
       case "accounts":
         return void (this.#accounts = message.accounts);
       case "list":
@@ -209,6 +211,8 @@ export class Receiver {
     this.#gathered = [];
     this.#gatheredBytes = 0;
     this.#accounts = undefined;
+    // Whoever promotes the replica wants to know up to when nothing can be missing.
+    if (this.#saidHello) this.#replica.catalog.note({ connectedUntil: new Date().toISOString() });
     this.#saidHello = false;
     try {
       this.#replica.settle();
@@ -237,6 +241,7 @@ export class Receiver {
       place,
       agent,
       accounts: true,
+      waiting: true,
     };
     this.#options.send({ type: "welcome", welcome });
     if (this.#blockedReason !== "") this.#options.send({ type: "blocked", reason: this.#blockedReason });
@@ -274,6 +279,15 @@ export class Receiver {
     this.#replica.begin(streamId);
     this.#ackedSequence = 0;
     this.#followsStream = true;
+  }
+
+  /** By our own clock: the sender's may be another one. */
+  #noteWaiting({ changes, ageMs, isMirrored }: Waiting): void {
+    const nowMs = Date.now();
+    const since = changes > 0 ? new Date(nowMs - ageMs).toISOString() : "";
+    this.#replica.catalog.note({
+      waiting: { changes, since, isMirrored, at: new Date(nowMs).toISOString() },
+    });
   }
 
   #compared(): void {

@@ -41,6 +41,8 @@ export interface ReplicaOptions extends ReplicaPlaces {
   openFiles?: OpenFileRule;
   /** Called before an entry is replaced, patched or removed. By default nothing is kept. */
   keepBefore?: (path: string, reason: LossReason) => void;
+  /** Called when a group of ops is recorded. By default nothing is done. */
+  afterGroup?: () => void;
 }
 
 /** Name of the catalog in the state directory of a replica. */
@@ -85,16 +87,25 @@ export class Replica {
   readonly openFiles: OpenFiles;
   readonly stats: ReplicaCounter;
   readonly keepBefore: (path: string, reason: LossReason) => void;
+  readonly afterGroup: () => void;
   readonly #catalogPath: string;
   #catalog: Catalog;
   #mustRecover = false;
 
   /** See {@linkcode openReplica}. */
   constructor(options: ReplicaOptions) {
-    const { replicaRoot, stateDirectory, fileSystem, create, openFiles = "wait", keepBefore = () => {} } =
-      options;
+    const {
+      replicaRoot,
+      stateDirectory,
+      fileSystem,
+      create,
+      openFiles = "wait",
+      keepBefore = () => {},
+      afterGroup = () => {},
+    } = options;
     this.rootPath = replicaRoot;
     this.keepBefore = keepBefore;
+    this.afterGroup = afterGroup;
     this.#catalogPath = `${stateDirectory}/${CATALOG_NAME}`;
     makePlaces(options, this.#catalogPath);
     const live = fileSystem.openTree(replicaRoot, { confined: true });
@@ -170,8 +181,9 @@ export class Replica {
 
   /** Says durably that the live tree holds nothing beyond the catalog, if that is so. */
   settle(): void {
-    if (this.#mustRecover || this.#catalog.meta.clean) return;
-    this.#catalog.setMeta({ clean: true });
+    if (this.#mustRecover) return;
+    if (!this.#catalog.meta.clean) this.#catalog.setMeta({ clean: true });
+    else this.#catalog.saveNotes();
   }
 
   /** Closes in order; the next opening finds a clean stop if that is so. */

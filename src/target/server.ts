@@ -19,14 +19,14 @@ import { isName, quote } from "../base/path.ts";
 import { AGENT } from "../base/version.ts";
 import type { PromotionResult, ReplicaStatus } from "../base/status.ts";
 import type { PairingStore } from "../store/pairing.ts";
-import { fencedReason, loadPromotion } from "../store/promotion.ts";
+import { endPromotion, fencedReason, loadPromotion } from "../store/promotion.ts";
 import type { KeyPair } from "../wire/keys.ts";
 import { decodeMessage, encodeMessage } from "../wire/message.ts";
 import { type AcceptedSession, acceptSession } from "../wire/tcp_session.ts";
 import { type ApplyClient, dropPreparedWorker, prepareWorker, pump } from "./apply_client.ts";
 import type { OpenFileRule } from "./open_files.ts";
 import type { ReplicaPlaces } from "./places.ts";
-import { demote, fence, promotionOf } from "./promote.ts";
+import { demote, fence, promotionOf, standOf } from "./promote.ts";
 import { isReplica, readReplicaAccounts } from "./replica.ts";
 import { ServedReplica } from "./served_replica.ts";
 
@@ -125,9 +125,14 @@ export class TargetServer {
       );
     }
     const { clock, log } = this.#options;
+    const before = loadPromotion(places.stateDirectory);
     fence(places, clock.nowMs());
     await served.session?.close();
-    const result = await served.replica.atRest(() => promotionOf(places));
+    const result = await served.replica.atRest(() => promotionOf(places)).catch((error) => {
+      // Whoever hears of an error relies on that nothing was changed.
+      if (!before) endPromotion(places.stateDirectory);
+      throw error;
+    });
     log.info(`"${name}" is promoted`);
     return result;
   }
@@ -135,8 +140,12 @@ export class TargetServer {
   /** Tells a source since when its replica is promoted, and lets it in again if it says that it is equal to it. */
   async #failBack(session: AcceptedSession): Promise<void> {
     const { name } = session.request;
-    const promotedAt = loadPromotion(this.#options.placesOf(name).stateDirectory)?.promotedAt ?? "";
-    await session.send(encodeMessage({ type: "report", report: { kind: "promoted", promotedAt } }));
+    const places = this.#options.placesOf(name);
+    // Where it is not promoted its source may be at work.
+    const stand = loadPromotion(places.stateDirectory)
+      ? await this.#find(name).replica.atRest(() => standOf(places))
+      : standOf(places);
+    await session.send(encodeMessage({ type: "report", report: { kind: "promoted", ...stand } }));
     const answer = await session.receive();
     if (!answer) return;
     const { type } = decodeMessage(answer);

@@ -9,7 +9,7 @@
  * └───────┴──────────────────────────────┴─────────────────────────┘
  * ```
  *
- * What is said once a session or seldom (`hello`, `welcome`, `restore`, `report`, `accounts`) is a JSON object after the type, whose unknown
+ * What is said once a session or seldom (`hello`, `welcome`, `restore`, `report`, `accounts`, `waiting`) is a JSON object after the type, whose unknown
  * members are skipped; what is said often is binary. The table of types is in docs/WIRE.md §6.
  * @module
  */
@@ -54,8 +54,20 @@ export interface Welcome {
   place: Place;
   /** Program and version, for people. */
   agent: string;
+  /** It takes `waiting`. @default {false} as targets before it did not */
+  waiting?: boolean;
   /** It keeps the `accounts` of the sender. @default {false} as targets before it did not */
   accounts?: boolean;
+}
+
+/** What the receiver has not, as far as the sender knows: should the sender be lost, this is how much is. */
+export interface Waiting {
+  /** Changes that were heard of and are not acked. */
+  changes: number;
+  /** Age of the oldest of them, milliseconds. */
+  ageMs: number;
+  /** Everything was looked at once, and what was found then is acked. */
+  isMirrored: boolean;
 }
 
 /** What a restoring receiver asks of the sender. */
@@ -132,6 +144,8 @@ export type Message =
   | { type: "await"; sequence: number; paths: string[] }
   /** Progress, plan lines or the final summary of a restore, for people. */
   | { type: "report"; report: Record<string, unknown> }
+  /** Told when it is another number than was told last, at most once a second. */
+  | { type: "waiting"; waiting: Waiting }
   /** All accounts of the sender that its set needs, in place of those before. */
   | { type: "accounts"; accounts: Accounts }
   // ——— receiver to sender ———
@@ -165,6 +179,7 @@ const typeCodes: Record<MessageType, number> = {
   "list-directory": 9,
   digest: 10,
   accounts: 11,
+  waiting: 12,
   await: 16,
   welcome: 65,
   touched: 66,
@@ -271,6 +286,8 @@ function encodeFields(message: Message, writer: ByteWriter): void {
       return encodeJson(message.report, writer);
     case "accounts":
       return encodeJson(message.accounts, writer);
+    case "waiting":
+      return encodeJson(message.waiting, writer);
     case "begin":
       writer.string16(message.streamId);
       return;
@@ -343,6 +360,8 @@ function decodeFields(type: MessageType, reader: ByteReader): Message {
       return { type, restore: decodeJson(reader, restoreMembers) };
     case "report":
       return { type, report: decodeJson<Record<string, unknown>>(reader, {}) };
+    case "waiting":
+      return { type, waiting: decodeJson(reader, waitingMembers) };
     case "accounts":
       return { type, accounts: checkAccounts(decodeJson(reader, {})) };
     case "begin":
@@ -442,6 +461,7 @@ const welcomeMembers: Members<Welcome> = {
   place: placeMembers,
   agent: "",
 };
+const waitingMembers: Members<Waiting> = { changes: 0, ageMs: 0, isMirrored: false };
 const restoreMembers: Members<RestoreRequest> = {
   paths: [""],
   overwrite: "older",

@@ -1,4 +1,4 @@
-import { assert, assertEquals, assertThrows } from "@std/assert";
+import { assert, assertEquals, assertMatch, assertThrows } from "@std/assert";
 import { DatabaseSync } from "node:sqlite";
 import { CorruptionError, SystemError } from "../../src/base/errors.ts";
 import { limits } from "../../src/base/limits.ts";
@@ -38,7 +38,7 @@ Deno.test("Catalog keeps its identity and everything that a group leaves behind"
       failureReason: "",
     },
   ];
-  const { replicaId } = withCatalog(directory.path, (catalog) => {
+  const { replicaId, receivedAt } = withCatalog(directory.path, (catalog) => {
     catalog.begin("stream");
     catalog.setMeta({ clean: false, rootIdentity: "5" });
     catalog.record({ durableSequence: 3, touched, failures, transfers });
@@ -52,7 +52,9 @@ Deno.test("Catalog keeps its identity and everything that a group leaves behind"
       clean: false,
       compareAll: false,
       rootIdentity: "5",
+      receivedAt,
     });
+    assertMatch(receivedAt, /^20.*Z$/);
     assertEquals(catalog.touched(0, undefined, 10), touched);
     assertEquals(catalog.touched(1, "", 1), [touched[1]]);
     assertEquals(catalog.touched(2, undefined, 10), [touched[2]]);

@@ -85,6 +85,7 @@ Deno.test("the vectors hold every type of message", () => {
     "list-directory": true,
     digest: true,
     accounts: true,
+    waiting: true,
     digests: true,
     welcome: true,
     touched: true,
