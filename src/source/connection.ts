@@ -91,7 +91,8 @@ export class Connection {
   async #converse(): Promise<void> {
     const { signal } = this.#options;
     const session = await this.#options.connect(signal);
-    const closeOnAbort = () => void session.close();
+    // After what others send on the same signal as their last words.
+    const closeOnAbort = () => void Promise.resolve().then(() => session.close());
     signal.addEventListener("abort", closeOnAbort, { once: true });
     this.#session = session;
     try {
