@@ -7,8 +7,8 @@ import { one, word } from "./options.ts";
 
 /** Its lines in the help of commands that may have a local directory as target. */
 export const openFilesHelp = `\
-  --open-files RULE        a file that a program has open or locked in a local TARGET: wait (default) until it is free,
-                           or replace it at once; a server has a rule of its own
+  --open-files RULE        a file that a program has open or locked in a local TARGET: replace it at once (default), or
+                           wait until it is free; a server has a rule of its own
 `;
 
 /** For `parseArguments`. */
@@ -16,5 +16,5 @@ export const openFilesTable = { "open-files": one(word(["wait", "replace"] as co
 
 /** The rule that was chosen. */
 export function openFilesOption(values: { "open-files": OpenFileRule | undefined }): OpenFileRule {
-  return values["open-files"] ?? "wait";
+  return values["open-files"] ?? "replace";
 }

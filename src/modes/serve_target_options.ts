@@ -25,8 +25,8 @@ Options:
                        name here, and the number where nobody has it
   --http HOST:PORT     also answers GET /status there, to anybody who can reach it; HOST left out is 127.0.0.1
   --open-files RULE    what becomes of a file that a program here has open, or holds a lock on, when it changed on
-                       its source: wait (default) leaves it alone until nobody uses it, "status" names it;
-                       replace lets its name have the new version at once, while the program keeps the old one
+                       its source: replace (default) lets its name have the new version at once, while the program
+                       keeps the old one; wait leaves it alone until nobody uses it, "status" names it
   -s, --state DIR      where keys and pairings are kept (default: ROOT/.understudy)
   --json               prints {"event":"listening","address":"HOST:PORT"} instead
   -h, --help           this text

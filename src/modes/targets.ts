@@ -56,7 +56,7 @@ export interface ReachOptions {
   nowMs: number;
   /** A local directory is only looked at; nothing is made there. @default {false} */
   dryRun?: boolean;
-  /** What becomes of files that programs use in a local directory. A server has its own rule. @default {"wait"} */
+  /** What becomes of files that programs use in a local directory. A server has its own rule. @default {"replace"} */
   openFiles?: OpenFileRule;
 }
 

@@ -39,7 +39,7 @@ export interface ApplyPlace {
   keepAside?: KeepAside;
   /** Under which numbers what the sender's users own lies here. @default {"number"} */
   owners?: OwnerChoice;
-  /** What becomes of files that other programs use. @default {"wait"} */
+  /** What becomes of files that other programs use. @default {"replace"} */
   openFiles?: OpenFileRule;
 }
 

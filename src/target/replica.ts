@@ -37,7 +37,7 @@ export interface ReplicaOptions extends ReplicaPlaces {
   fileSystem: FileSystem;
   /** Make the replica and its directories if they are not there. */
   create: boolean;
-  /** What becomes of files that other programs use. @default {"wait"} */
+  /** What becomes of files that other programs use. @default {"replace"} */
   openFiles?: OpenFileRule;
   /** Called before an entry is replaced, patched or removed. By default nothing is kept. */
   keepBefore?: (path: string, reason: LossReason) => void;
@@ -99,7 +99,7 @@ export class Replica {
       stateDirectory,
       fileSystem,
       create,
-      openFiles = "wait",
+      openFiles = "replace",
       keepBefore = () => {},
       afterGroup = () => {},
     } = options;

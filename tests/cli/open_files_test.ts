@@ -11,6 +11,8 @@ import { waitFor } from "../testing/wait.ts";
 
 const ignore = lacks("linux", "root", "command flock", "command sqlite3");
 
+const wait = ["--open-files", "wait"];
+
 async function shell(directory: string, script: string): Promise<void> {
   await runProcess("bash", ["-ec", `cd "$1"; ${script}`, "bash", directory], { expectCode: 0 });
 }
@@ -40,7 +42,11 @@ for (const road of ["tcp", "local"] as const) {
       name: `a file that is ${way} on the target stays as it is until it is free, by ${road}`,
       ignore,
       async fn() {
-        await using replication = await openReplication({ road });
+        await using replication = await openReplication({
+          road,
+          args: road === "local" ? wait : [],
+          serverArgs: wait,
+        });
         const { source, replica } = replication;
         await shell(source, "echo before > used; mkdir d; echo 1 > d/other");
         await replication.watch();
@@ -82,7 +88,7 @@ Deno.test({
     "renames, removals and directories of a file in use wait with it, and end right, over restarts of both sides",
   ignore,
   async fn() {
-    await using replication = await openReplication();
+    await using replication = await openReplication({ serverArgs: wait });
     const { source, replica } = replication;
     await shell(source, "mkdir d; for f in a b c e; do echo $f > d/$f; done; echo used > used; ln used twin");
     await replication.watch();
@@ -122,7 +128,7 @@ Deno.test({
     "a database that is used on the target is replaced between its transactions' programs, and a mirror names it",
   ignore,
   async fn() {
-    await using replication = await openReplication();
+    await using replication = await openReplication({ serverArgs: wait });
     const { source, replica } = replication;
     await shell(source, "sqlite3 used 'create table t (x); insert into t values (1)'");
     await replication.mirror();

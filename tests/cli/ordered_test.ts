@@ -10,9 +10,6 @@ import { lacks } from "../testing/needs.ts";
 import { openReplication, type Replication } from "../testing/replication.ts";
 import { waitFor } from "../testing/wait.ts";
 
-/** The one who looks at every state reads the files all the time, and must not make them wait for it. */
-const serverArgs = ["--open-files", "replace"];
-
 const ignore = lacks("linux");
 const ROUNDS = 60;
 
@@ -64,7 +61,7 @@ for (const isKilled of [false, true]) {
     }`,
     ignore,
     async fn() {
-      await using replication = await openReplication({ proxied: true, serverArgs });
+      await using replication = await openReplication({ proxied: true });
       const { source, replica, proxy } = replication;
       for (const name of ["a", "b"]) await Deno.writeTextFile(`${source}/${name}`, numbered(0));
       await replication.watch(["--ordered", "64M"]);
@@ -134,7 +131,7 @@ Deno.test({
     "--ordered: beyond its size the journal says that it is full, and the last state of everything arrives",
   ignore,
   async fn() {
-    await using replication = await openReplication({ proxied: true, serverArgs });
+    await using replication = await openReplication({ proxied: true });
     const { source, proxy } = replication;
     await Deno.writeTextFile(`${source}/a`, "0");
     await replication.watch(["--ordered", "16M"]);
@@ -168,7 +165,7 @@ Deno.test({
     "--ordered: large files, too, pass through every state, without a question to the target that is away",
   ignore,
   async fn() {
-    await using replication = await openReplication({ proxied: true, serverArgs });
+    await using replication = await openReplication({ proxied: true });
     const { source, replica, proxy } = replication;
     for (const name of ["a", "b"]) number(`${source}/${name}`, 0);
     await replication.watch(["--ordered", "64M"]);
